@@ -1,0 +1,1 @@
+"""bigtrain trains big models from one small file, and tells which of six levers mattered."""

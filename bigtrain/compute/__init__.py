@@ -1,0 +1,23 @@
+"""Compute: the same experiment on one core, one GPU, a TPU pod.
+
+backends: what differs between CPU, GPU and TPU, decided here and nowhere else
+meshes: devices as a grid with named axes, and how batches lie on it
+partitions: which axis of which array lies on which axis of the mesh
+flops: what a step costs, and what the chip could do
+signals: stop requests, agreed among hosts
+"""
+
+from etils import epy as _epy
+
+with _epy.lazy_api_imports(globals()):
+  from bigtrain.compute.backends import start as start
+  from bigtrain.compute.backends import steps_per_dispatch as steps_per_dispatch
+  from bigtrain.compute.backends import useful_devices as useful_devices
+  from bigtrain.compute.flops import count_flops as count_flops
+  from bigtrain.compute.flops import peak_flops as peak_flops
+  from bigtrain.compute.meshes import batch_sharding as batch_sharding
+  from bigtrain.compute.meshes import make_mesh as make_mesh
+  from bigtrain.compute.meshes import place as place
+  from bigtrain.compute.partitions import fsdp as fsdp
+  from bigtrain.compute.partitions import replicate as replicate
+  from bigtrain.compute.signals import StopRequest as StopRequest

@@ -1,0 +1,117 @@
+"""The vocabulary: what an experiment is made of.
+
+Conventions, stated once:
+
+- A *batch* maps names to arrays whose leading axis counts examples. The optional entry 'weight'
+  (float32, one number an example) is 1 for a real example and 0 for padding.
+- An *objective* is `objective(apply, batch) -> {'loss': Mean, ...}`. The loss is minimised, the
+  rest is reported. One objective serves training and evaluation.
+- *apply* calls the model: `apply(batch['image'])`. Parameters, mode (`train=`) and randomness are
+  bound already; keyword arguments such as `method='features'` reach `flax.linen.Module.apply`.
+
+This module imports nothing heavy, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+  import flax.linen as nn
+  import jax
+  import numpy as np
+  import optax
+  from jax.sharding import Mesh
+
+  from bigtrain.data import Batches
+  from bigtrain.evaluation import Mean
+
+  Batch = Mapping[str, jax.Array]
+  Apply = Callable[..., Any]
+  Objective = Callable[[Apply, Batch], Mapping[str, Mean]]
+  Partition = Callable[[Mesh, Any], Any]  # (mesh, tree of shapes) -> tree of NamedSharding.
+
+
+class Evaluator(Protocol):
+  """Metrics that rank or draw: they need every prediction at once, on the host."""
+
+  def predict(self, apply: Apply, batch: Batch) -> Mapping[str, jax.Array]:
+    """Returns columns of the table of predictions, one row an example; runs on the device."""
+    ...
+
+  def report(self, table: Mapping[str, np.ndarray]) -> Mapping[str, float]:
+    """Returns metrics of the whole table (padding already removed); runs on the host."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Eval:
+  """One evaluation: which data, which numbers, how often.
+
+  Attributes:
+    data: Batches that end (`data.once`).
+    objective: Gives the Means to report; adds exactly over batches.
+    evaluator: Gives the metrics that need the whole table of predictions.
+    every: Steps between evaluations. None evaluates once, after training: use it for the test
+      split.
+  """
+
+  data: Batches
+  objective: Objective | None = None
+  evaluator: Evaluator | None = None
+  every: int | None = None
+
+  def __post_init__(self):
+    if self.objective is None and self.evaluator is None:
+      raise ValueError('Eval has neither an objective nor an evaluator: give one of them')
+    if self.every is not None and self.every < 1:
+      raise ValueError(
+        f'Eval.every must be at least 1 step, got {self.every}: None is "at the end"'
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """Everything that decides a trained model. Frozen: fork it with `dataclasses.replace`.
+
+  Attributes:
+    data: Batches without end (`data.forever`).
+    model: A Flax Linen module whose methods take `train: bool` by keyword.
+    objective: What is minimised (its 'loss'), and what is reported beside it.
+    optimizer: An Optax transformation, with its schedule, clipping and decay inside.
+    steps: Optimiser updates in all; `data.steps` derives them from epochs or examples.
+    schedule: The learning rate by step, for the record; the optimiser holds its own.
+    evals: Evaluations by name ('held_out', 'test').
+    partition: How arrays are laid over the mesh; None is `compute.fsdp`.
+    accumulate: Microbatches a step: gradients are summed over this many shares of the batch.
+    ema: Decay of an exponential moving average of the parameters, which evaluation then uses; 0 is
+      off. Early on the decay is (1 + step) / (10 + step), so that the start is forgotten.
+    seed: Decides initialisation and every random number of training.
+  """
+
+  data: Batches
+  model: nn.Module
+  objective: Objective
+  optimizer: optax.GradientTransformation
+  steps: int
+  schedule: Callable[[int], Any] | None = None
+  evals: Mapping[str, Eval] = dataclasses.field(default_factory=dict)
+  partition: Partition | None = None
+  accumulate: int = 1
+  ema: float = 0.0
+  seed: int = 0
+
+  def __post_init__(self):
+    if self.steps < 1:
+      raise ValueError(f'steps must be at least 1, got {self.steps}')
+    if self.accumulate < 1:
+      raise ValueError(f'accumulate must be at least 1 microbatch, got {self.accumulate}')
+    if self.data.batch % self.accumulate:
+      raise ValueError(
+        f'a batch of {self.data.batch} does not divide into {self.accumulate} microbatches: '
+        f'choose accumulate among the divisors of {self.data.batch}'
+      )
+    if not 0 <= self.ema < 1:
+      raise ValueError(f'ema is a decay, at least 0 and below 1, got {self.ema}: try 0.999')

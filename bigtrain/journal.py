@@ -1,0 +1,228 @@
+"""The journal of a run: what happened at which step, kept in files and shown on the terminal.
+
+Files, in the workdir: `metrics.jsonl` (one object a line: 'step', 'seconds', then metrics such as
+'train/loss' or 'held_out/accuracy') and TensorBoard events under `tensorboard/`. Only the first
+host writes. A resumed run drops the lines after the step that it resumes from, so that each step
+stands in the journal once.
+
+Writing happens on a thread of its own: the training loop never waits for a disk.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+from absl import logging
+from etils import epath
+
+_FILE = 'metrics.jsonl'
+_QUIET_SECONDS = 10.0  # Between progress lines where there is no terminal.
+
+
+class Journal:
+  """Writes metrics by step; reads the last evaluations back.
+
+  Args:
+    workdir: None, or where the run is kept; with None nothing is written.
+    step: Where the run (re)starts; later lines of an earlier attempt are dropped.
+  """
+
+  def __init__(self, workdir: str | None, step: int = 0):
+    self._folder = epath.Path(workdir) if workdir else None
+    self._thread = ThreadPoolExecutor(1, 'journal')
+    self._pending: list[Future] = []
+    self._start = time.monotonic()
+    self._step = step
+    self._events: Any = None
+    self.last: dict[str, tuple[int, float]] = {}
+    if self._folder is not None:
+      kept = [row for row in _rows(self._folder / _FILE) if row['step'] <= step]
+      self._remember(kept)
+      if kept:
+        (self._folder / _FILE).write_text(''.join(json.dumps(row) + '\n' for row in kept))
+
+  def write(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Adds one line; returns at once. A failure to write surfaces at the next call."""
+    row = {'step': step, 'seconds': round(time.monotonic() - self._start, 3), **metrics}
+    self._remember([row])
+    self._raise_failures()
+    if self._folder is not None:
+      self._pending.append(self._thread.submit(self._append, row))
+
+  def results(self, name: str, step: int) -> dict[str, float] | None:
+    """The metrics of evaluation `name` at `step`, without its prefix; None if there are none."""
+    found = {
+      key.removeprefix(f'{name}/'): value
+      for key, (at, value) in self.last.items()
+      if at == step and key.startswith(f'{name}/')
+    }
+    return found or None
+
+  def close(self) -> None:
+    """Writes what is pending."""
+    self._thread.shutdown(wait=True)
+    self._raise_failures()
+    if self._events is not None:
+      self._events.close()
+
+  def _append(self, row: dict[str, Any]) -> None:
+    assert self._folder is not None
+    with (self._folder / _FILE).open('a') as file:
+      file.write(json.dumps(row) + '\n')
+    if self._events is None:
+      from tensorboardX import SummaryWriter  # Slow to import: on this thread, not before step 1.
+
+      self._events = SummaryWriter(
+        str(self._folder / 'tensorboard'), purge_step=self._step + 1 if self._step else None
+      )
+    for key, value in row.items():
+      if key not in ('step', 'seconds'):
+        self._events.add_scalar(key, value, row['step'])
+
+  def _raise_failures(self) -> None:
+    while self._pending and self._pending[0].done():
+      self._pending.pop(0).result()
+
+  def _remember(self, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+      self.last.update(
+        {k: (row['step'], v) for k, v in row.items() if k not in ('step', 'seconds')}
+      )
+
+
+def _rows(path: epath.Path) -> Iterator[dict[str, Any]]:
+  if path.exists():
+    for line in path.read_text().splitlines():
+      try:
+        yield json.loads(line)
+      except json.JSONDecodeError:
+        return  # The last line of a killed run may be half a line.
+
+
+class Meter:
+  """Speed since the last reading: examples/s, share of time waiting for data, MFU.
+
+  Args:
+    batch: Examples a step, over all hosts.
+    flops: Of one step over all devices.
+    peak: FLOP/s of all devices together; None where it is unknown.
+  """
+
+  def __init__(self, batch: int, flops: float = 0.0, peak: float | None = None):
+    self._batch, self._flops, self._peak = batch, flops, peak
+    self._reset()
+
+  def _reset(self) -> None:
+    self._start, self._steps, self._wait = time.monotonic(), 0, 0.0
+
+  def add(self, steps: int) -> None:
+    """Counts steps."""
+    self._steps += steps
+
+  def wait(self, seconds: float) -> None:
+    """Counts time for which the device had to wait for data."""
+    self._wait += seconds
+
+  @contextmanager
+  def paused(self) -> Iterator[None]:
+    """Time spent inside (evaluation, a save) is not training time."""
+    before = time.monotonic()
+    yield
+    self._start += time.monotonic() - before
+
+  def read(self) -> dict[str, float]:
+    """Returns the figures since the last reading, and starts anew."""
+    seconds = max(time.monotonic() - self._start, 1e-9)
+    steps_per_second = self._steps / seconds
+    figures = {
+      'examples_per_second': steps_per_second * self._batch,
+      'data_wait': self._wait / seconds,
+    }
+    if self._peak and self._flops:
+      figures['mfu'] = steps_per_second * self._flops / self._peak
+    self._reset()
+    return figures
+
+
+class Progress:
+  """One live line on a terminal; elsewhere a log line now and then.
+
+  Args:
+    steps: The last step.
+    batch: Examples a step.
+    shown: False shows nothing.
+  """
+
+  def __init__(self, steps: int, batch: int, shown: bool = True):
+    self._steps, self._batch, self._shown = steps, batch, shown
+    self._printed = -_QUIET_SECONDS
+    self._bar = None
+    if shown and sys.stderr.isatty():
+      from rich.console import Console
+      from rich.progress import BarColumn, Progress, TextColumn
+
+      self._bar = Progress(
+        TextColumn('{task.description}'),
+        BarColumn(bar_width=20),
+        TextColumn('{task.fields[line]}'),
+        console=Console(stderr=True),
+      )
+      self._task = self._bar.add_task(f'step 0/{steps}', total=steps, line='compiling')
+      self._bar.start()
+
+  def update(self, step: int, metrics: Mapping[str, float]) -> None:
+    """Shows where training is: `metrics` holds 'loss' and a Meter's reading."""
+    if not self._shown:
+      return
+    rate = metrics['examples_per_second'] or 1e-9
+    parts = [
+      f'loss {metrics["loss"]:.4f}',
+      f'{rate:,.0f} examples/s',
+      f'{_clock((self._steps - step) * self._batch / rate)} left',
+      *([f'MFU {metrics["mfu"]:.1%}'] if 'mfu' in metrics else []),
+      f'data wait {metrics["data_wait"]:.1%}',
+    ]
+    if self._bar is not None:
+      self._bar.update(
+        self._task, completed=step, description=f'step {step}/{self._steps}', line='  '.join(parts)
+      )
+    elif time.monotonic() - self._printed > _QUIET_SECONDS or step == self._steps:
+      logging.info('step %d/%d  %s', step, self._steps, '  '.join(parts))
+      self._printed = time.monotonic()
+
+  def say(self, text: str) -> None:
+    """Prints one line above the live one."""
+    if self._bar is not None:
+      self._bar.console.print(text, highlight=False)
+    elif self._shown:
+      logging.info('%s', text)
+
+  def close(self) -> None:
+    """Leaves the terminal as it was."""
+    if self._bar is not None:
+      self._bar.stop()
+
+
+def _clock(seconds: float) -> str:
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
+
+
+def table(results: Mapping[str, Mapping[str, float]]) -> str:
+  """Returns a plain table of results: a row a metric, a column an evaluation."""
+  names = list(results)
+  metrics = list(dict.fromkeys(key for name in names for key in results[name]))
+  left = max(map(len, [*metrics, 'metric']))
+  widths = {name: max(len(name), 10) for name in names}
+  lines = ['  '.join(['metric'.ljust(left), *(name.rjust(widths[name]) for name in names)])]
+  for key in metrics:
+    cells = [f'{results[name][key]:.4f}' if key in results[name] else '' for name in names]
+    lines.append(
+      '  '.join([key.ljust(left), *(c.rjust(widths[n]) for c, n in zip(cells, names, strict=True))])
+    )
+  return '\n'.join(lines)

@@ -1,0 +1,150 @@
+"""An experiment compiled for the devices at hand.
+
+One compiled step serves `train`, `compile` and the benchmarks. Everything is compiled ahead of the
+first call and for fixed shapes, so nothing can be recompiled behind the loop's back.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from bigtrain import compute
+from bigtrain.evaluation import Mean
+from bigtrain.journal import Meter
+from bigtrain.train import TrainState, eval_step, init, train_step, train_steps
+
+if TYPE_CHECKING:
+  from bigtrain.experiment import Batch, Experiment
+
+
+class Program:
+  """An experiment compiled for the devices at hand.
+
+  Attributes:
+    mesh: The devices, as `--mesh` lays them out.
+    shapes: A TrainState of shapes, types and shardings.
+    parameters: How many numbers the model learns.
+    flops: Floating-point operations of a step, over all devices, without rematerialisation.
+    per_dispatch: Steps that one call of `run` may take.
+  """
+
+  def __init__(self, experiment: Experiment, mesh: str = ''):
+    compute.start()
+    self.experiment = experiment
+    self._example = {
+      key: jax.ShapeDtypeStruct(shape, dtype)
+      for key, (shape, dtype) in experiment.data.spec.items()
+    }
+    trace = jax.make_jaxpr(functools.partial(init, experiment), return_shape=True)
+    forward, shapes = trace(self._example)
+    # The backward pass computes two products for each one of the forward pass.
+    self.flops = 3 * compute.count_flops(forward.jaxpr)
+    batch = experiment.data.batch // experiment.accumulate
+    self.mesh = compute.make_mesh(
+      mesh, batch, None if mesh else compute.useful_devices(batch, self.flops)
+    )
+    self._replicated = compute.replicate(self.mesh, jax.ShapeDtypeStruct((), jnp.int32))
+    shardings = (experiment.partition or compute.fsdp)(self.mesh, shapes)
+    self.shapes = jax.tree.map(
+      lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+      shapes,
+      shardings,
+    )
+    self.parameters = sum(math.prod(x.shape) for x in jax.tree.leaves(shapes.params))
+    platform = self.mesh.devices.flat[0].platform
+    self.per_dispatch = compute.steps_per_dispatch(self.parameters, platform)
+    self._evals: dict[str, Any] = {}
+
+  def init(self) -> TrainState:
+    """Returns the state before the first step, laid out over the mesh."""
+    example = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self._example)
+    shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
+    return jax.jit(lambda: init(self.experiment, example), out_shardings=shardings)()
+
+  @functools.cached_property
+  def _step(self) -> Any:
+    stacked = self.per_dispatch > 1
+    sharding = compute.batch_sharding(self.mesh, leading=int(stacked))
+    lead = (self.per_dispatch,) if stacked else ()
+    batch = {
+      k: jax.ShapeDtypeStruct((*lead, *x.shape), x.dtype, sharding=sharding)
+      for k, x in self._example.items()
+    }
+    count = jax.ShapeDtypeStruct((), jnp.int32, sharding=self._replicated)
+    step = functools.partial(train_steps if stacked else train_step, self.experiment)
+    jitted = jax.jit(
+      step,
+      out_shardings=(jax.tree.map(lambda x: x.sharding, self.shapes), self._replicated),
+      donate_argnums=0,
+    )
+    return jitted.lower(self.shapes, batch, *([count] if stacked else [])).compile()
+
+  def compile(self) -> None:
+    """Compiles the training step now, rather than at the first `run`."""
+    _ = self._step
+
+  def place(self, batches: list[dict[str, np.ndarray]]) -> Batch:
+    """Stacks and places this host's rows of up to `per_dispatch` batches on the mesh, for `run`."""
+    if self.per_dispatch == 1:
+      return compute.place(batches[0], compute.batch_sharding(self.mesh))
+    full = [*batches, *batches[-1:] * (self.per_dispatch - len(batches))]
+    stacked = {key: np.stack([batch[key] for batch in full]) for key in full[0]}
+    return compute.place(stacked, compute.batch_sharding(self.mesh, leading=1))
+
+  def run(
+    self, state: TrainState, batches: Batch, count: int
+  ) -> tuple[TrainState, dict[str, Mean]]:
+    """Takes `count` steps, at most `per_dispatch`; returns before the device is done.
+
+    Args:
+      state: Donated: use the one that is returned.
+      batches: As `place` gives them.
+      count: How many of them to take.
+
+    Returns:
+      The new state, and Means: stacked by step where `per_dispatch` is more than 1.
+    """
+    if self.per_dispatch == 1:
+      return self._step(state, batches)
+    return self._step(state, batches, jax.device_put(np.int32(count), self._replicated))
+
+  def meter(self) -> Meter:
+    """Returns a meter that knows a step's cost, and the chips' peak where it is published."""
+    peak = compute.peak_flops(self.mesh.devices.flat[0])
+    batch = self.experiment.data.batch
+    return Meter(batch, self.flops, peak * self.mesh.size) if peak else Meter(batch)
+
+  def evaluate(self, name: str, state: TrainState) -> dict[str, float]:
+    """Returns the metrics of one of the experiment's evaluations, over all of its data."""
+    evaluation = self.experiment.evals[name]
+    if name not in self._evals:
+      step = functools.partial(eval_step, self.experiment, evaluation)
+      self._evals[name] = jax.jit(step, out_shardings=self._replicated)
+    params = state.params if state.ema is None else state.ema
+    sharding = compute.batch_sharding(self.mesh)
+    total: dict[str, Mean] = {}
+    rows: list[dict[str, np.ndarray]] = []
+    waiting = None  # The batch before: fetched while the device works on this one.
+    for batch in [*evaluation.data.iterator(jax.process_index(), jax.process_count()), None]:
+      if waiting is not None:
+        means, table, weight = waiting
+        total = _add(total, {key: mean.host() for key, mean in means.items()})
+        real = np.asarray(jax.device_get(weight)) > 0
+        rows.append({key: column[real] for key, column in jax.device_get(table).items()})
+      if batch is not None:
+        waiting = self._evals[name](params, state.model_state, compute.place(batch, sharding))
+    metrics = {key: float(mean.value) for key, mean in total.items()}
+    if evaluation.evaluator:
+      table = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+      metrics.update(evaluation.evaluator.report(table))
+    return metrics
+
+
+def _add(a: dict[str, Mean], b: dict[str, Mean]) -> dict[str, Mean]:
+  return {key: a[key] + b[key] for key in b} if a else b

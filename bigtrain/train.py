@@ -1,0 +1,272 @@
+"""Training: the state, one step, and the loop around it. Read this file first.
+
+One step: Grain yields this host's share of the batch; it is placed on the mesh while the device is
+busy with the step before; the objective gives Means and their gradient; Optax updates; the old
+state is donated. The loop then fetches the Means of the step *before*, so it never waits for the
+device but there. When due it evaluates, then saves the state together with the position in the
+data. What is compiled, and for which devices, is `program.py`.
+
+Randomness of step n comes from `fold_in(key(seed), n)` alone, and batch n from (seed, n) alone: a
+resumed run repeats what an uninterrupted one would have done, to the bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import threading
+from typing import TYPE_CHECKING, Any
+
+import flax.traverse_util as traverse
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from bigtrain.compute import StopRequest
+from bigtrain.evaluation import Mean
+from bigtrain.history import History
+from bigtrain.iteration import Checkpoints
+from bigtrain.journal import Journal, Progress
+
+if TYPE_CHECKING:
+  from bigtrain.experiment import Apply, Batch, Eval, Experiment
+  from bigtrain.program import Program
+
+
+@struct.dataclass
+class TrainState:
+  """All that a step changes: arrays only.
+
+  Attributes:
+    step: Updates taken so far, int32.
+    params: The model's parameters.
+    model_state: Its mutable collections (BatchNorm's running statistics and the like).
+    opt_state: The optimiser's state.
+    ema: The averaged parameters; None when `Experiment.ema` is 0.
+  """
+
+  step: jax.Array
+  params: Any
+  model_state: Any
+  opt_state: Any
+  ema: Any
+
+
+def init(experiment: Experiment, batch: Batch) -> TrainState:
+  """Returns the state before the first step. The objective says how the model is called."""
+  key = jax.random.fold_in(jax.random.key(experiment.seed), jnp.uint32(2**32 - 1))  # No step's key.
+  made = {}
+
+  def apply(*args, **kwargs):
+    output, variables = experiment.model.init_with_output(key, *args, train=False, **kwargs)
+    made.update(traverse.flatten_dict(variables))
+    return output
+
+  means = experiment.objective(apply, batch)
+  if 'loss' not in means:
+    raise ValueError(f"the objective returned {sorted(means)}, without a 'loss' to minimise")
+  model_state = traverse.unflatten_dict(made)
+  params = model_state.pop('params', {})
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    model_state=model_state,
+    opt_state=experiment.optimizer.init(params),
+    ema=jax.tree.map(jnp.copy, params) if experiment.ema else None,
+  )
+
+
+def bind(
+  experiment: Experiment, params: Any, model_state: Any, key: jax.Array | None = None
+) -> tuple[Apply, dict[str, Any]]:
+  """Returns `apply` with parameters, mode and randomness bound, and the state that it keeps up.
+
+  With a key the model is trained (dropout on, statistics updated); without, evaluated.
+  """
+  kept = dict(model_state)
+
+  def apply(*args, **kwargs):
+    variables = {'params': params, **kept}
+    if key is None:
+      return experiment.model.apply(variables, *args, train=False, **kwargs)
+    output, changed = experiment.model.apply(
+      variables, *args, train=True, rngs={'dropout': key}, mutable=list(kept), **kwargs
+    )
+    kept.update(changed)
+    return output
+
+  return apply, kept
+
+
+def train_step(
+  experiment: Experiment, state: TrainState, batch: Batch
+) -> tuple[TrainState, dict[str, Mean]]:
+  """One update by the gradient over the whole batch, exact under padding and accumulation.
+
+  The gradient is that of the weighted *sum* of losses; microbatches add, and the sum is divided
+  once by the weight of the whole batch. So `accumulate=4` gives what the whole batch gives, ragged
+  or not.
+  """
+  key = jax.random.fold_in(jax.random.key(experiment.seed), state.step)
+
+  @functools.partial(jax.grad, has_aux=True)
+  def gradient(params, model_state, microbatch, key):
+    apply, model_state = bind(experiment, params, model_state, key)
+    means = experiment.objective(apply, microbatch)
+    return means['loss'].total, (dict(means), model_state)
+
+  if experiment.accumulate == 1:
+    grads, (means, model_state) = gradient(state.params, state.model_state, batch, key)
+  else:
+    # Example i goes to microbatch i % accumulate: each device keeps the rows that it has.
+    shares = jax.tree.map(
+      lambda x: x.reshape(-1, experiment.accumulate, *x.shape[1:]).swapaxes(0, 1), batch
+    )
+
+    def add(carry, share):
+      index, model_state, total = carry
+      grads, (means, model_state) = gradient(
+        state.params, model_state, share, jax.random.fold_in(key, index)
+      )
+      return (index + 1, model_state, jax.tree.map(jnp.add, total, (grads, means))), None
+
+    first = jax.tree.map(lambda x: x[0], shares)
+    shapes = jax.eval_shape(gradient, state.params, state.model_state, first, key)
+    zeros = jax.tree.map(jnp.zeros_like, (shapes[0], shapes[1][0]))
+    carry = (0, state.model_state, zeros)
+    (_, model_state, (grads, means)), _ = jax.lax.scan(add, carry, shares)
+
+  weight = means['loss'].weight
+  grads = jax.tree.map(lambda g: (g / jnp.where(weight == 0, 1, weight)).astype(g.dtype), grads)
+  updates, opt_state = experiment.optimizer.update(grads, state.opt_state, state.params)
+  params = optax.apply_updates(state.params, updates)
+  ema = state.ema
+  if experiment.ema:
+    decay = jnp.minimum(experiment.ema, (1 + state.step) / (10 + state.step))
+    ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), ema, params)
+  means['grad_norm'] = Mean(total=optax.tree.norm(grads), weight=jnp.ones(()))
+  return TrainState(state.step + 1, params, model_state, opt_state, ema), means
+
+
+def train_steps(
+  experiment: Experiment, state: TrainState, batches: Batch, count: jax.Array
+) -> tuple[TrainState, dict[str, Mean]]:
+  """Takes the first `count` of the stacked batches, in one call of the device.
+
+  Returns:
+    The state, and Means stacked by step; those after `count` are zero.
+  """
+
+  def take(index):
+    return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, 0, False), batches)
+
+  def body(index, carry):
+    state, kept = carry
+    state, means = train_step(experiment, state, take(index))
+    return state, jax.tree.map(lambda all, one: all.at[index].set(one), kept, means)
+
+  steps = jax.tree.leaves(batches)[0].shape[0]
+  means = jax.eval_shape(lambda state: train_step(experiment, state, take(0))[1], state)
+  kept = jax.tree.map(lambda x: jnp.zeros((steps, *x.shape), x.dtype), means)
+  # `count` is an argument, not a constant: a short dispatch runs the same program, to the same
+  # bits.
+  return jax.lax.fori_loop(0, count, body, (state, kept))
+
+
+def eval_step(
+  experiment: Experiment, evaluation: Eval, params: Any, model_state: Any, batch: Batch
+) -> tuple[dict[str, Mean], dict[str, jax.Array], jax.Array]:
+  """Returns a batch's Means, its rows of the table of predictions, and the weight of each row."""
+  apply, _ = bind(experiment, params, model_state)
+  means = dict(evaluation.objective(apply, batch)) if evaluation.objective else {}
+  table = dict(evaluation.evaluator.predict(apply, batch)) if evaluation.evaluator else {}
+  return means, table, batch['weight']
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """What training leaves behind.
+
+  Attributes:
+    state: The last state.
+    step: How many steps it has seen.
+    results: Metrics by evaluation, as of the last step.
+    stopped: None, or the signal's exit code when training was asked to stop early.
+  """
+
+  state: TrainState
+  step: int
+  results: dict[str, dict[str, float]]
+  stopped: int | None = None
+
+
+def fit(
+  program: Program,
+  workdir: str | None = None,
+  *,
+  log_every: int = 50,
+  save_every: int = 1_000,
+  progress: bool = True,
+) -> Run:
+  """Trains to the experiment's last step, from the newest checkpoint if the workdir has one.
+
+  Args:
+    program: The compiled experiment.
+    workdir: Where journal and checkpoints are kept; None keeps nothing.
+    log_every: Steps between entries of the journal.
+    save_every: Steps between checkpoints; the end, and a stop on request, always save.
+    progress: Whether to show the live line.
+
+  Raises:
+    FloatingPointError: The loss or its gradient is not finite. Nothing is saved from that step on.
+  """
+  experiment = program.experiment
+  checkpoints = Checkpoints(workdir) if workdir else None
+  iterator = experiment.data.iterator(jax.process_index(), jax.process_count())
+  step = max(checkpoints.steps(), default=0) if checkpoints else 0
+  if checkpoints and step:
+    state, position = checkpoints.restore(step, program.shapes)
+    iterator.set_state(position)
+  else:
+    state = program.init()
+  if step < experiment.steps:
+    if checkpoints:  # Importing Orbax takes as long as compiling: side by side.
+      threading.Thread(target=checkpoints.preload, daemon=True).start()
+    program.compile()
+
+  journal = Journal(workdir if jax.process_index() == 0 else None, step)
+  bar = Progress(experiment.steps, experiment.data.batch, shown=progress)
+  history = History(journal, bar, program.meter(), log_every, experiment.schedule)
+  evals = experiment.evals
+  periods = [log_every, save_every, *(e.every for e in evals.values() if e.every)]
+  with contextlib.ExitStack() as stack:
+    for opened in (journal, bar, *([checkpoints] if checkpoints else [])):
+      stack.callback(opened.close)
+    stop = stack.enter_context(StopRequest())
+    while step < experiment.steps and not stop.reached(step):
+      due = min(period - step % period for period in periods)
+      count = min(program.per_dispatch, due, experiment.steps - step)
+      with history.loading():
+        batches = program.place([next(iterator) for _ in range(count)])
+      state, means = program.run(state, batches, count)
+      step += count
+      history.add(step, count, means)
+
+      for name in [name for name, e in evals.items() if e.every and step % e.every == 0]:
+        history.evaluated(step, name, program.evaluate, state)
+      if checkpoints and step % save_every == 0:
+        history.flush()  # A state that is not finite must not become a checkpoint.
+        checkpoints.save(step, state, iterator.get_state())
+
+    history.flush()
+    if checkpoints and step:
+      checkpoints.save(step, state, iterator.get_state())
+      checkpoints.wait()
+    if step < experiment.steps:
+      return Run(state, step, {}, stop.exit_code)
+    # What is touched once: skipped where an earlier run has the figures of this very step.
+    for name in [name for name in evals if not journal.results(name, step)]:
+      history.evaluated(step, name, program.evaluate, state)
+    return Run(state, step, {name: journal.results(name, step) or {} for name in evals})

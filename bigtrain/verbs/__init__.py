@@ -1,0 +1,1 @@
+"""What a person can ask of an experiment, one file each."""

@@ -1,0 +1,49 @@
+"""`evaluate`: every metric of a checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from bigtrain.experiment import Experiment
+
+
+def prepare() -> None:
+  """Starts JAX as the backend wants it, before the experiment can touch a device."""
+  from bigtrain import compute
+
+  compute.start()
+
+
+def evaluate(
+  experiment: Experiment,
+  *,
+  workdir: str = '',  # The run to evaluate.
+  step: int = 0,  # Of the checkpoint; 0 is the newest.
+  only: tuple[str, ...] = (),  # Evaluations to make, such as held_out; empty is all.
+  mesh: str = '',  # Devices by axis, such as data:2,fsdp:-1; empty is all on fsdp.
+) -> dict[str, dict[str, float]]:
+  """Prints every metric of a checkpoint, and returns them by evaluation."""
+  import jax
+
+  from bigtrain.iteration import Checkpoints
+  from bigtrain.journal import table
+  from bigtrain.program import Program
+
+  unknown = [name for name in only if name not in experiment.evals]
+  if unknown:
+    known = ', '.join(experiment.evals)
+    raise ValueError(f'--only={unknown[0]} is no evaluation of this experiment: it has {known}')
+  checkpoints = Checkpoints(workdir)
+  found = checkpoints.steps()
+  if not found:
+    raise ValueError(f'{workdir} holds no checkpoint: train first, or name the run by --workdir')
+  if step and step not in found:
+    raise ValueError(f'{workdir} holds no checkpoint of step {step}: it has {found}')
+  program = Program(experiment, mesh)
+  state, _ = checkpoints.restore(step or found[-1], program.shapes)
+  results = {name: program.evaluate(name, state) for name in only or experiment.evals}
+  if jax.process_index() == 0:
+    print(f'Step {step or found[-1]} of {workdir}')
+    print(table(results))
+  return results

@@ -1,0 +1,50 @@
+"""`train`: trains, or goes on exactly where the workdir stands."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+  from bigtrain.experiment import Experiment
+  from bigtrain.record import Record
+
+
+def prepare() -> None:
+  """Starts JAX as the backend wants it, before the experiment can touch a device."""
+  from bigtrain import compute
+
+  compute.start()
+
+
+def train(
+  experiment: Experiment,
+  *,
+  workdir: str = '',  # Where the run is kept.
+  mesh: str = '',  # Devices by axis, such as data:2,fsdp:-1; empty is all on fsdp.
+  log_every: int = 50,  # Steps between entries of the journal.
+  save_every: int = 1_000,  # Steps between checkpoints; the end always saves.
+  progress: Literal['auto', 'off'] = 'auto',  # The live line on a terminal, log lines elsewhere.
+  record: Record | None = None,
+) -> None:
+  """Trains, evaluates on the way and at the end, and leaves a run in the workdir."""
+  import jax
+
+  from bigtrain.journal import table
+  from bigtrain.program import Program
+  from bigtrain.train import fit
+
+  program = Program(experiment, mesh)
+  if record is not None and jax.process_index() == 0:
+    record.write()
+  run = fit(
+    program, workdir, log_every=log_every, save_every=save_every, progress=progress == 'auto'
+  )
+  if jax.process_index() == 0:
+    if run.stopped:
+      print(f'Stopped at step {run.step} and saved. The same command goes on from there.')
+    else:
+      print(f'Done at step {run.step}: {workdir}')
+      print(table(run.results))
+  if run.stopped:
+    sys.exit(run.stopped)

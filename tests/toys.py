@@ -1,0 +1,63 @@
+"""A small experiment for tests: dropout, statistics, shuffling and augmentation are on."""
+
+import flax.linen as nn
+import numpy as np
+import optax
+
+from bigtrain import data, evaluation
+from bigtrain.experiment import Eval, Experiment
+
+
+class Net(nn.Module):
+  """Dense layers with dropout, and BatchNorm by a knob."""
+
+  dropout: float = 0.1
+  batch_norm: bool = True
+
+  @nn.compact
+  def __call__(self, x, *, train: bool):
+    x = nn.Dense(16)(x.reshape(x.shape[0], -1))
+    if self.batch_norm:
+      x = nn.BatchNorm(use_running_average=not train)(x)
+    x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(x))
+    return nn.Dense(10)(x)
+
+
+def source(size: int = 50) -> data.Arrays:
+  """Images [4, 4, 1] of noise with labels."""
+  rng = np.random.default_rng(0)
+  image = rng.normal(size=(size, 4, 4, 1)).astype(np.float32)
+  return data.arrays(image=image, label=rng.integers(0, 10, size))
+
+
+def jitter(batch, draws):
+  """An augmentation: noise of each row's own."""
+  return {**batch, 'image': batch['image'] + np.float32(0.1) * draws.normal(4, 4, 1)}
+
+
+def experiment(
+  *,
+  batch: int = 8,
+  steps: int = 30,
+  dropout: float = 0.1,
+  batch_norm: bool = True,
+  accumulate: int = 1,
+  ema: float = 0.9,
+  every: int | None = 10,
+  lr: float = 0.01,
+  seed: int = 0,
+) -> Experiment:
+  """Returns an experiment whose record count (50) divides neither by batch nor by steps."""
+  objective = evaluation.softmax_cross_entropy
+  held_out = data.once(source(13), batch)
+  return Experiment(
+    data=data.forever(source(), batch, seed=seed, map=jitter),
+    model=Net(dropout, batch_norm),
+    objective=objective,
+    optimizer=optax.adam(lr),
+    steps=steps,
+    evals={'held_out': Eval(held_out, objective, every=every), 'test': Eval(held_out, objective)},
+    accumulate=accumulate,
+    ema=ema,
+    seed=seed,
+  )
