@@ -168,7 +168,6 @@ def parse(knobs: Mapping[str, Knob], arguments: list[str]) -> tuple[dict[str, An
     ValueError: a flag that is none of `knobs`, or a value that is not of its type.
   """
   values = absl_flags.FlagValues()
-  values.set_gnu_getopt(True)  # Flags may follow a positional argument.
   for knob in knobs.values():
     default = None if knob.default is REQUIRED else knob.default
     values[knob.name] = absl_flags.Flag(
@@ -178,7 +177,7 @@ def parse(knobs: Mapping[str, Knob], arguments: list[str]) -> tuple[dict[str, An
     positional = values(['', *arguments])[1:]
   except absl_flags.UnrecognizedFlagError as error:
     names = [*knobs, *(f'no{name}' for name, knob in knobs.items() if knob.kind.boolean)]
-    near = nearest(error.flagname.replace('-', '_'), names).replace('mean ', 'mean --')
+    near = nearest(error.flagname, names).replace('mean ', 'mean --')
     raise ValueError(f'--{error.flagname} is not a flag here{near or ": see --help"}') from None
   except absl_flags.Error as error:
     reason = str(error).removeprefix('flag ')

@@ -1,0 +1,216 @@
+"""A person's own files: ArrayRecord, texts, folders of images."""
+
+import glob
+import os
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from bigtrain.data import records, sources
+
+Paths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+_IMAGES = frozenset({'.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp'})
+
+
+def array_records(paths: Paths, decode: Callable[[bytes], records.Record]) -> sources.Decoded:
+  """Returns the records of ArrayRecord files, one file after another, read when asked for.
+
+  Args:
+    paths: a file, a glob such as '/data/train-*.array_record', or a list of these.
+    decode: from the bytes of a record to a dict.
+
+  Raises:
+    FileNotFoundError: where a path matches no file.
+    ValueError: where a file is no ArrayRecord.
+  """
+  from array_record.python import array_record_data_source
+
+  files = [str(path) for path in expand('data.array_records', paths)]
+  try:
+    source: Any = array_record_data_source.ArrayRecordDataSource(files)
+    len(source)
+  except (RuntimeError, ValueError) as error:
+    line = str(error).strip().split('\n')[0][:200]
+    raise ValueError(
+      f'data.array_records: cannot read {", ".join(files[:3])} ({line}): write the files with '
+      'ArrayRecordWriter'
+    ) from None
+  return sources.Decoded(source, decode, {'name': 'array_records', 'files': len(files)})
+
+
+def text_files(
+  paths: Paths, *, suffix: str = '.txt', per: Literal['file', 'line'] = 'file'
+) -> sources.Arrays:
+  """Returns texts from files, kept in memory.
+
+  Args:
+    paths: a file, a folder (searched through and through for `suffix`), a glob, or a list of these.
+    suffix: which files of a folder count.
+    per: one record a file, or one a line that is not blank.
+
+  Returns:
+    'text' str and 'path' str: relative to the folder, so that a split by document survives a move;
+    otherwise as given. The lines of a file share its path.
+
+  Raises:
+    FileNotFoundError: where a path matches no file.
+    ValueError: where a file is not UTF-8, or nothing holds text.
+  """
+  if per not in ('file', 'line'):
+    raise ValueError(f'data.text_files: per must be file or line, got {per!r}')
+  texts, names = [], []
+  for path, name in _named('data.text_files', paths, suffix):
+    try:
+      text = path.read_bytes().decode('utf-8')
+    except UnicodeDecodeError as error:
+      raise ValueError(
+        f'data.text_files: {path} is not UTF-8 at byte {error.start}: convert or drop it'
+      ) from None
+    lines = [text] if per == 'file' else [line for line in text.splitlines() if line.strip()]
+    texts += lines
+    names += [name] * len(lines)
+  if not any(texts):
+    raise ValueError(
+      f'data.text_files: {paths} holds no text: check the path and suffix={suffix!r}'
+    )
+  return sources.Arrays(
+    {'text': texts, 'path': names}, {'name': 'text_files', 'files': len(set(names))}
+  )
+
+
+class ImageFolder:
+  """Images in one folder a class, decoded when asked for."""
+
+  def __init__(
+    self,
+    files: list[pathlib.Path],
+    names: list[str],
+    labels: np.ndarray,
+    size: tuple[int, int] | None,
+    channels: int,
+    about: dict,
+  ):
+    self._files = files
+    self._columns = {'path': sources.text_array(names), 'label': labels}
+    self._size = size
+    self._channels = channels
+    self.about = about
+
+  def __len__(self) -> int:
+    return len(self._files)
+
+  def __getitem__(self, index: int) -> records.Record:
+    from PIL import Image
+
+    path, size = self._files[index], self._size
+    try:
+      with Image.open(path) as image:
+        if size:
+          # JPEG then decodes at a smaller scale at once, where that suffices.
+          image.draft('RGB', (size[1], size[0]))
+        image = image.convert('RGB' if self._channels == 3 else 'L')
+        if size and image.size != (size[1], size[0]):
+          image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR, reducing_gap=3.0)
+        pixels = np.asarray(image, np.uint8).reshape(image.height, image.width, self._channels)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+      raise ValueError(
+        f'data.image_folder: cannot read {path} ({error}): repair or drop it'
+      ) from None
+    return {'image': pixels, 'label': self._columns['label'][index]}
+
+  def column(self, key: str) -> np.ndarray:
+    """Returns 'image' [N, H, W, C], 'label' [N] or 'path' [N]; only the first decodes."""
+    if key == 'image':
+      return np.stack([self[i]['image'] for i in range(len(self))])
+    return self._columns[key]
+
+
+def image_folder(
+  path: str | os.PathLike[str],
+  *,
+  size: int | tuple[int, int] | None = None,
+  channels: Literal[1, 3] = 3,
+  classes: Sequence[str] | None = None,
+) -> ImageFolder:
+  """Returns the images of a folder that has one folder a class.
+
+  Decoding is the slow part: keep a small set by `data.in_memory`, and give a large one worker
+  processes. Splits may use the key 'path', relative to the folder, which is no part of a record.
+
+  Args:
+    path: the folder.
+    size: height and width to which images are resized, one number for both; None where all are of
+      one size already.
+    channels: 3 for colour, 1 for grey.
+    classes: the folders in the order of their labels; None takes all, sorted by name.
+
+  Returns:
+    A source of 'image' uint8 [height, width, channels] and 'label' int32; `about['classes']` names
+    the labels.
+
+  Raises:
+    FileNotFoundError: where there is no such folder.
+    ValueError: where a class holds no image, or an image cannot be read.
+  """
+  root = pathlib.Path(path).expanduser()
+  if not root.is_dir():
+    raise FileNotFoundError(
+      f'data.image_folder: no folder {root}: it has one folder a class, with images inside'
+    )
+  if channels not in (1, 3):
+    raise ValueError(f'data.image_folder: channels must be 1 or 3, got {channels}')
+  found = sorted(
+    inner.name for inner in root.iterdir() if inner.is_dir() and not inner.name.startswith('.')
+  )
+  chosen = list(found if classes is None else classes)
+  if not chosen:
+    raise ValueError(
+      f'data.image_folder: {root} has no folder inside: put the images of each class into one'
+    )
+  files, labels = [], []
+  for label, name in enumerate(chosen):
+    if name not in found:
+      raise ValueError(
+        f'data.image_folder: {root} has no class {name!r}: use some of {", ".join(found)}'
+      )
+    own = sorted(file for file in (root / name).rglob('*') if file.suffix.lower() in _IMAGES)
+    if not own:
+      raise ValueError(
+        f'data.image_folder: {root / name} holds no image: drop the folder, or leave it out of '
+        'classes='
+      )
+    files += own
+    labels += [label] * len(own)
+  both = (size, size) if isinstance(size, int) else size
+  if both is not None and min(both) < 1:
+    raise ValueError(f'data.image_folder: size must be at least 1, got {size}')
+  names = [file.relative_to(root).as_posix() for file in files]
+  about = {'name': 'image_folder', 'files': len(files), 'classes': tuple(chosen)}
+  return ImageFolder(files, names, np.array(labels, np.int32), both, channels, about)
+
+
+def expand(place: str, paths: Paths, suffix: str = '') -> list[pathlib.Path]:
+  """Returns the files that paths, folders and globs stand for, in order."""
+  return [path for path, _ in _named(place, paths, suffix)]
+
+
+def _named(place: str, paths: Paths, suffix: str) -> list[tuple[pathlib.Path, str]]:
+  files: list[tuple[pathlib.Path, str]] = []
+  for each in [paths] if isinstance(paths, str | os.PathLike) else paths:
+    path = pathlib.Path(each).expanduser()
+    if path.is_dir():
+      inside = sorted(file for file in path.rglob(f'*{suffix}') if file.is_file())
+      found = [(file, file.relative_to(path).as_posix()) for file in inside]
+    elif path.is_file():
+      found = [(path, str(each))]
+    else:
+      matches = sorted(map(pathlib.Path, glob.glob(str(path), recursive=True)))
+      found = [(file, str(file)) for file in matches if file.is_file()]
+    if not found:
+      what = f'file ending in {suffix!r} in' if path.is_dir() else 'such file or folder:'
+      raise FileNotFoundError(f'{place}: no {what} {path}: check the path')
+    files += found
+  return files

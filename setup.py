@@ -1,0 +1,42 @@
+"""Package metadata of bigtrain; the settings of ruff, pyright and pytest live in pyproject.toml."""
+
+from setuptools import find_packages, setup
+
+# jax is bounded above: each release so far has renamed something that this codebase calls.
+JAX = '>=0.10,<0.13'
+
+setup(
+  name='bigtrain',
+  version='0.1.0',
+  description='Trains big models from one small file.',
+  python_requires='>=3.11',
+  packages=find_packages(include=['bigtrain*', 'experiments*']),
+  install_requires=[
+    'absl-py',
+    'array-record',
+    'etils[epath,epy]',
+    'importlib_resources',  # TFDS imports it without saying so.
+    'flax',
+    'grain',
+    f'jax{JAX}',
+    'matplotlib',
+    'numpy',
+    'optax',
+    'orbax-checkpoint',
+    'pillow',
+    'pyarrow',
+    'rich',
+    'scikit-learn',
+    'tensorboardX',
+    'tensorflow-datasets',
+    'tokenizers',
+  ],
+  extras_require={
+    'tpu': ['gcsfs', f'jax[tpu]{JAX}'],  # gcsfs: workdirs and data at gs://.
+    'gpu': [f'jax[cuda12]{JAX}'],
+    'hf': ['huggingface_hub', 'safetensors'],
+    'beam': ['apache-beam'],
+    'track': ['mlflow', 'trackio', 'wandb'],
+    'test': ['hypothesis', 'pyright', 'pytest', 'ruff', 'tensorboard'],
+  },
+)
