@@ -83,7 +83,9 @@ class Program:
       out_shardings=(jax.tree.map(lambda x: x.sharding, self.shapes), self._replicated),
       donate_argnums=0,
     )
-    return jitted.lower(self.shapes, batch, *([count] if stacked else [])).compile()
+    with jax.set_mesh(self.mesh):  # For what spreads itself over the mesh, such as Muon.
+      lowered = jitted.lower(self.shapes, batch, *([count] if stacked else []))
+    return lowered.compile()
 
   def compile(self) -> None:
     """Compiles the training step now, rather than at the first `run`."""

@@ -4,7 +4,7 @@ Conventions:
 
 - `apply(x)` is the model with parameters, mode and randomness bound; the objective picks x and the
   targets from the batch by their keys, named in each docstring.
-- batch['weight'], float [B] >= 0, is optional everywhere: 0 marks padding, whose values are ignored.
+- batch['weight'], float [B] >= 0, is optional everywhere: 0 marks padding, which is ignored.
 - A loss is in nats, in float32 whatever the model computes in.
 - Options are keyword arguments: `functools.partial(softmax_cross_entropy, smoothing=0.1)`.
 

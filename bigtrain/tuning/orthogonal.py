@@ -65,7 +65,7 @@ def orthogonalize(x_NMK: jax.Array, coefficients: Coefficients) -> jax.Array:
     raise ValueError(f'x must have shape [N, M, K] with M <= K, got {x_NMK.shape}: transpose it')
   norm_N11 = jnp.linalg.norm(x_NMK, axis=(1, 2), keepdims=True)
   # A hundredth below 1, for the first quintic falls off steeply beyond it.
-  x_NMK = x_NMK / (norm_N11 * 1.01 + 1e-30)
+  x_NMK = x_NMK / (norm_N11 * 1.01 + 1e-12)
   wide = x_NMK.shape[2] >= 2 * x_NMK.shape[1]
   length = _STEPS_PER_GRAM if wide else 1
   for start in range(0, len(coefficients), length):

@@ -1,8 +1,9 @@
 """Learning rates over time, as optax schedules: functions of the step.
 
-Convention: step s is the update that takes parameters s to parameters s + 1, for s = 0 ... steps - 1.
-The first update already has a rate above 0 (a rate of 0 would waste it), the peak is reached at step
-`warmup`, and a schedule that ends does so at `steps`, one past its last update, and stays there.
+Convention: step s is the update that takes parameters s to parameters s + 1, s = 0 ... steps - 1.
+The first update already has a rate above 0 (a rate of 0 would waste it), the peak is reached at
+step `warmup`, and a schedule that falls has fallen at `steps`, one past its last update, and stays
+there.
 """
 
 from __future__ import annotations

@@ -1,0 +1,117 @@
+"""Momentum made orthogonal, many matrices at a time.
+
+Conventions: a parameter of 2 axes is a matrix [in, out]; of 3, a stack of them [layers, in, out];
+of 4, a convolution [height, width, in, out], seen as the matrix [height * width * in, out].
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bigtrain.tuning.orthogonal import Coefficients, orthogonalize
+
+
+class MuonState(NamedTuple):
+  """The mean gradient, a tree like the parameters'."""
+
+  momentum: Any
+
+
+def scale_by_muon(
+  *,
+  coefficients: Coefficients,
+  momentum: float = 0.95,
+  nesterov: bool = True,
+  axes: tuple[str, ...] | None = None,
+) -> optax.GradientTransformation:
+  """Replaces gradients of matrices by orthogonal matrices of their momentum.
+
+  Matrices of one shape, or of that shape transposed, are stacked and made orthogonal together.
+  Under a mesh (`jax.set_mesh`) the stack's leading axis is spread over devices, which would
+  otherwise all repeat the same work on replicated parameters; without a mesh nothing changes. The
+  result of a stack is gathered on every device before it's taken apart: where that doesn't fit,
+  give `axes=()`.
+
+  Args:
+    coefficients: As in `orthogonalize`.
+    momentum: Share of the mean gradient that a step keeps.
+    nesterov: Adds the latest gradient once more.
+    axes: Mesh axes to spread over: None for all of the mesh, () for none.
+
+  Returns:
+    A transformation of trees whose leaves all have 2 to 4 axes. The update of a matrix [in, out]
+    has singular values of about sqrt(max(1, out / in)).
+  """
+
+  def init(params):
+    return MuonState(jax.tree.map(jnp.zeros_like, params))
+
+  def update(updates, state, params=None):
+    del params
+    mean = jax.tree.map(lambda m, g: momentum * m + (1 - momentum) * g, state.momentum, updates)
+    ahead = mean
+    if nesterov:
+      ahead = jax.tree.map(lambda m, g: momentum * m + (1 - momentum) * g, mean, updates)
+    leaves, structure = jax.tree.flatten(ahead)
+    return structure.unflatten(_together(leaves, coefficients, axes)), MuonState(mean)
+
+  return optax.GradientTransformation(init, update)
+
+
+def _together(
+  leaves: list[jax.Array], coefficients: Coefficients, axes: tuple[str, ...] | None
+) -> list[jax.Array]:
+  """Returns each leaf made orthogonal and scaled, by one call of `orthogonalize` a shape."""
+  stacks, groups = [], {}
+  for index, leaf in enumerate(leaves):
+    stack = _as_stack(leaf)
+    stacks.append(stack)
+    groups.setdefault(tuple(sorted(stack.shape[1:])), []).append(index)
+  results = list(leaves)
+  for members in groups.values():
+    x_NMK = jnp.concatenate([_wide(stacks[index]) for index in members])
+    x_NMK = _spread(x_NMK, coefficients, axes)
+    start = 0
+    for index in members:
+      stack = stacks[index]
+      part = x_NMK[start : start + len(stack)]
+      start += len(stack)
+      # An involution: what was transposed to be wide is transposed back.
+      part = part if part.shape == stack.shape else jnp.swapaxes(part, 1, 2)
+      rows, columns = stack.shape[1:]
+      results[index] = (part * math.sqrt(max(1, columns / rows))).reshape(leaves[index].shape)
+  return results
+
+
+def _as_stack(leaf: jax.Array) -> jax.Array:
+  if not 2 <= leaf.ndim <= 4:
+    raise ValueError(f'Muon takes parameters of 2 to 4 axes, got shape {leaf.shape}')
+  if leaf.ndim == 3:
+    return leaf
+  return leaf.reshape(1, -1, leaf.shape[-1])
+
+
+def _wide(stack: jax.Array) -> jax.Array:
+  return stack if stack.shape[1] <= stack.shape[2] else jnp.swapaxes(stack, 1, 2)
+
+
+def _spread(
+  x_NMK: jax.Array, coefficients: Coefficients, axes: tuple[str, ...] | None
+) -> jax.Array:
+  mesh = jax.sharding.get_abstract_mesh()
+  axes = tuple(mesh.auto_axes) if axes is None else axes
+  devices = math.prod(mesh.shape[axis] for axis in axes)
+  if devices == 1:
+    return orthogonalize(x_NMK, coefficients)
+  count = len(x_NMK)
+  # A stack that doesn't divide is filled up with zeros, which stay zeros.
+  x_NMK = jnp.pad(x_NMK, ((0, -count % devices), (0, 0), (0, 0)))
+  spec = jax.sharding.PartitionSpec
+  x_NMK = jax.lax.with_sharding_constraint(x_NMK, spec(axes))
+  x_NMK = orthogonalize(x_NMK, coefficients)
+  return jax.lax.with_sharding_constraint(x_NMK, spec())[:count]

@@ -1,0 +1,98 @@
+"""Optimisers: Optax transformations, ready made with clipping, masks and decay.
+
+Convention: weight decay is decoupled (Loshchilov and Hutter 2019) and applies to matrices alone,
+not to biases, gains or other vectors. `clip` bounds the norm of the whole gradient; None leaves it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import optax
+
+from bigtrain.tuning.matrices import scale_by_muon
+from bigtrain.tuning.orthogonal import JORDAN, Coefficients
+
+Rate = float | optax.Schedule
+
+
+def adamw(
+  rate: Rate,
+  *,
+  decay: float = 0.1,
+  clip: float | None = 1.0,
+  b1: float = 0.9,
+  b2: float = 0.95,
+  eps: float = 1e-8,
+) -> optax.GradientTransformation:
+  """Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019)."""
+  adam = optax.adamw(rate, b1, b2, eps, weight_decay=decay, mask=_matrices)
+  return _clipped(adam, clip)
+
+
+def sgd(
+  rate: Rate, *, momentum: float = 0.9, decay: float = 5e-4, clip: float | None = None
+) -> optax.GradientTransformation:
+  """Stochastic gradient descent with Nesterov momentum; decay is scaled by the rate, as is usual."""
+  step = optax.chain(
+    optax.trace(momentum, nesterov=True),
+    optax.add_decayed_weights(decay, mask=_matrices),
+    optax.scale_by_learning_rate(rate),
+  )
+  return _clipped(step, clip)
+
+
+def muon(
+  rate: Rate,
+  *,
+  ratio: float = 7.0,
+  decay: float = 0.1,
+  clip: float | None = 1.0,
+  momentum: float = 0.95,
+  coefficients: Coefficients = JORDAN,
+  b1: float = 0.9,
+  b2: float = 0.95,
+) -> optax.GradientTransformation:
+  """Muon for the matrices inside the model, AdamW for the rest (Jordan et al. 2024).
+
+  The rest: vectors, and what has 'embed' or 'head' in its path.
+
+  Args:
+    rate: The learning rate of the rest.
+    ratio: The rate of the matrices inside, in units of `rate`; their update has singular values of
+      1.
+    decay: Of all matrices, relative to `rate`.
+    clip: The norm of the whole gradient at most.
+    momentum: Of Muon, in Nesterov's form.
+    coefficients: Of the orthogonalisation, one triple for each of its steps.
+    b1: Of AdamW.
+    b2: Of AdamW.
+  """
+  inside = optax.chain(
+    scale_by_muon(coefficients=coefficients, momentum=momentum),
+    optax.scale(ratio),
+    optax.add_decayed_weights(decay),
+    optax.scale_by_learning_rate(rate),
+  )
+  rest = adamw(rate, decay=decay, clip=None, b1=b1, b2=b2)
+  return _clipped(optax.partition({'inside': inside, 'rest': rest}, _labels), clip)
+
+
+def _clipped(
+  step: optax.GradientTransformation, clip: float | None
+) -> optax.GradientTransformation:
+  return step if clip is None else optax.chain(optax.clip_by_global_norm(clip), step)
+
+
+def _matrices(params: Any) -> Any:
+  return jax.tree.map(lambda p: p.ndim >= 2, params)
+
+
+def _labels(params: Any) -> Any:
+  def label(path, leaf) -> str:
+    name = jax.tree_util.keystr(path)
+    outside = leaf.ndim < 2 or 'embed' in name or 'head' in name or min(leaf.shape[-2:]) < 8
+    return 'rest' if outside else 'inside'
+
+  return jax.tree_util.tree_map_with_path(label, params)
