@@ -25,8 +25,9 @@ A verb is a file `bigtrain/verbs/VERB.py` with a function of that name:
   set before JAX starts a backend.
 
 What ends a run: 0 done, 1 an error, 2 a command line that makes no sense, 130 Ctrl-C. A ValueError,
-TypeError or OSError that bigtrain or the experiment's file raised on purpose is printed as its one
-sentence, any other exception with its traceback; `--verbosity=1` always shows that.
+TypeError, OSError or FloatingPointError that bigtrain or the experiment's file raised on purpose is
+printed as its one sentence, any other exception with its traceback; `--verbosity=1` always shows
+that. What bigtrain or that file informs of is logged, of libraries only warnings.
 """
 
 import ast
@@ -55,7 +56,7 @@ DEFAULT_VERB = 'train'
 EVERYWHERE = {
   'flagfile': flags.Knob('flagfile', kind_of(str), '', 'Reads more flags from a file, one a line.'),
   'verbosity': flags.Knob(
-    'verbosity', kind_of(int), -1, 'Of the log: 0 informs, 1 debugs and shows tracebacks.'
+    'verbosity', kind_of(int), 0, 'Of the log: -1 warns, 0 informs, 1 debugs, with tracebacks.'
   ),
 }
 RESERVED = {*EVERYWHERE, 'help', 'helpfull', 'helpshort', 'undefok', 'record'}
@@ -113,7 +114,7 @@ def run(experiment: Callable[..., Any], argv: Sequence[str] | None = None) -> An
     sys.exit(2)
   except KeyboardInterrupt:
     sys.exit(130)
-  except (ValueError, TypeError, OSError) as error:
+  except (ValueError, TypeError, OSError, FloatingPointError) as error:
     file = getattr(getattr(experiment, '__code__', None), 'co_filename', '')
     if verbose or not deliberate(error, file):
       raise
@@ -174,14 +175,25 @@ def _run(front: Front, arguments: list[str]) -> Any:
 
   # Grain's worker processes read absl's global flags, which nobody else parses.
   absl_flags.FLAGS.mark_as_parsed()
-  if 'verbosity' in given:
-    from absl import logging
-
-    logging.use_absl_handler()
-    logging.set_verbosity(given['verbosity'])
+  _log(given.get('verbosity', EVERYWHERE['verbosity'].default), front.file)
   if hasattr(module, 'prepare'):
     module.prepare()
   return function(front.function(**values), **chosen)
+
+
+def _log(verbosity: int, file: str) -> None:
+  """Lets absl's handler show the log, on standard error."""
+  from absl import logging
+
+  def wanted(line: Any) -> bool:
+    # Orbax says fifty things a checkpoint, by the very logger that bigtrain uses.
+    ours = line.pathname == file or line.pathname.startswith(f'{HOUSE}{os.sep}')
+    return ours or verbosity > 0 or line.levelname != 'INFO'
+
+  absl_flags.FLAGS.logtostderr = True  # As it is now: a notebook replaces it.
+  logging.use_absl_handler()
+  logging.set_verbosity(verbosity)
+  logging.get_absl_handler().filters[:] = [wanted]
 
 
 def _defaults(knobs: Mapping[str, flags.Knob]) -> dict[str, Any]:
