@@ -45,10 +45,10 @@ class Program:
     forward, shapes = trace(self._example)
     # The backward pass computes two products for each one of the forward pass.
     self.flops = 3 * compute.count_flops(forward.jaxpr)
+    convolutions = compute.has_convolutions(forward.jaxpr)
     batch = experiment.data.batch // experiment.accumulate
-    self.mesh = compute.make_mesh(
-      mesh, batch, None if mesh else compute.useful_devices(batch, self.flops)
-    )
+    devices = None if mesh else compute.useful_devices(batch, self.flops, convolutions)
+    self.mesh = compute.make_mesh(mesh, batch, devices)
     self._replicated = compute.replicate(self.mesh, jax.ShapeDtypeStruct((), jnp.int32))
     shardings = (experiment.partition or compute.fsdp)(self.mesh, shapes)
     self.shapes = jax.tree.map(
@@ -58,7 +58,7 @@ class Program:
     )
     self.parameters = sum(math.prod(x.shape) for x in jax.tree.leaves(shapes.params))
     platform = self.mesh.devices.flat[0].platform
-    self.per_dispatch = compute.steps_per_dispatch(self.parameters, platform)
+    self.per_dispatch = compute.steps_per_dispatch(self.parameters, platform, convolutions)
     self._evals: dict[str, Any] = {}
 
   def init(self) -> TrainState:

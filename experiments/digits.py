@@ -42,7 +42,7 @@ def experiment(
   schedule = tuning.warmup_cosine(lr, steps)
 
   # Metrics: the loss is one of them.
-  metrics = dict(objective=evaluation.softmax_cross_entropy, evaluator=evaluation.Classification())
+  metrics = evaluation.softmax_cross_entropy, evaluation.Classification()
 
   return Experiment(
     data=data.forever(train, batch, seed=seed, map=data.random_crop(1) if augment else None),
@@ -52,8 +52,8 @@ def experiment(
     schedule=schedule,
     steps=steps,
     evals={
-      'held_out': Eval(data.once(held_out, 64), **metrics, every=500),
-      'test': Eval(data.once(test, 64), **metrics),
+      'held_out': Eval(data.once(held_out, 64), *metrics, every=500),
+      'test': Eval(data.once(test, 64), *metrics),
     },
     ema=0.99,
     seed=seed,

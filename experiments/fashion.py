@@ -16,9 +16,9 @@ def experiment(
   *,
   batch: int = 128,  # Images per step, over all devices.
   model: Literal['convnet', 'vit'] = 'convnet',
-  width: int = 32,  # Channels of the convnet's first stage; half of the transformer's width.
+  width: int = 24,  # Channels of the convnet's first stage; half of the transformer's width.
   augment: bool = True,  # Mirror, and shift by up to two pixels.
-  epochs: int = 8,
+  epochs: int = 5,
   lr: float = 0.1,  # At the peak of the schedule.
   decay: float = 5e-4,
   smoothing: float = 0.1,  # Of the labels, in training.
@@ -45,7 +45,7 @@ def experiment(
   def objective(apply, batch):
     return evaluation.softmax_cross_entropy(apply, batch, smoothing=smoothing)
 
-  metrics = dict(objective=evaluation.softmax_cross_entropy, evaluator=evaluation.Classification())
+  metrics = evaluation.softmax_cross_entropy, evaluation.Classification()
   return Experiment(
     data=data.forever(train, batch, seed=seed, map=change),
     model=net,
@@ -54,8 +54,8 @@ def experiment(
     schedule=schedule,
     steps=steps,
     evals={
-      'held_out': Eval(data.once(held_out, 250), **metrics, every=max(1, steps // 4)),
-      'test': Eval(data.once(test, 250), **metrics),
+      'held_out': Eval(data.once(held_out, 250), *metrics, every=max(1, steps // 4)),
+      'test': Eval(data.once(test, 250), *metrics),
     },
     ema=0.998,
     seed=seed,

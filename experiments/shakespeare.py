@@ -38,9 +38,6 @@ def experiment(
   held_out = data.pack(held_out, length, characters)
 
   # Architecture.
-  gpt2 = dict(
-    position='learned', norm='layer', feed='gelu', qk_norm=False, tied=True, init_scale=0.02
-  )
   model = architecture.DecoderLM(
     vocab=characters.vocab,
     depth=depth,
@@ -49,8 +46,11 @@ def experiment(
     length=length,
     conv=conv,
     dropout=dropout,
-    **({} if modern else gpt2),
   )
+  if not modern:
+    model = model.clone(
+      position='learned', norm='layer', feed='gelu', qk_norm=False, tied=True, init_scale=0.02
+    )
 
   # Schedule.
   if optimizer == 'muon':

@@ -18,8 +18,8 @@ from bigtrain.architecture.parts import scaled
 class Convnet(nn.Module):
   """A small residual network (He et al. 2016) for small images.
 
-  A stage of `blocks` residual blocks for each width; between stages the image is halved by
-  max-pooling right after a convolution, the cheapest place for it on a CPU.
+  A stage for each width: a convolution, max-pooling that halves the image right after it (the
+  cheapest place on a CPU), and `blocks` residual blocks.
 
   Attributes:
     classes: Outputs.
@@ -44,10 +44,9 @@ class Convnet(nn.Module):
       return nn.relu(nn.BatchNorm(not train, momentum=0.9, dtype=self.dtype)(x))
 
     x = scaled(image)
-    for stage, width in enumerate(self.widths):
+    for width in self.widths:
       x = convolve(x, width)
-      if stage:
-        x = nn.max_pool(x, (2, 2), strides=(2, 2), padding='SAME')
+      x = nn.max_pool(x, (2, 2), strides=(2, 2), padding='SAME')
       for _ in range(self.blocks):
         x = x + convolve(convolve(x, width), width)
     x_BD = nn.Dropout(self.dropout, deterministic=not train)(x.mean(axis=(1, 2)))

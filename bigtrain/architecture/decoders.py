@@ -16,7 +16,7 @@ from bigtrain.architecture.parts import CausalConv, FeedForward, SelfAttention, 
 
 
 class DecoderBlock(nn.Module):
-  """Attention and a feed-forward layer, each normalised before and added to the stream (pre-norm)."""
+  """Attention and a feed-forward layer, each normalised before it and added to the stream."""
 
   model: DecoderLM
 
@@ -31,7 +31,7 @@ class DecoderBlock(nn.Module):
     if m.conv:
       y_BLD = CausalConv(m.conv, name='attention_conv')(y_BLD)
     x_BLD = x_BLD + SelfAttention(
-      m.heads,
+      m.heads or max(1, m.width // 32),
       causal=True,
       position=m.position,
       qk_norm=m.qk_norm,
@@ -95,7 +95,7 @@ class DecoderLM(nn.Module):
       self.position_embed = self.param('position_embed', scale, (self.length, self.width))
     elif self.position != 'rotary':
       raise ValueError(f"position must be 'rotary' or 'learned', got {self.position!r}")
-    shape = self.clone(parent=None, heads=self.heads or max(1, self.width // 32), name=None)
+    shape = self.clone(parent=None, name=None)
     self.blocks = [DecoderBlock(shape, name=f'block_{i}') for i in range(self.depth)]
     self.out_norm = norm(self.norm, dtype=self.dtype)
     self.in_dropout = nn.Dropout(self.dropout)

@@ -93,7 +93,7 @@ class CausalConv(nn.Module):
 
 
 def norm(kind: str, **kwargs: Any) -> nn.Module:
-  """A normalisation by name, 'layer' (Ba et al. 2016) or 'rms' (Zhang and Sennrich 2019); no bias."""
+  """A normalisation without bias: 'layer' (Ba et al. 2016) or 'rms' (Zhang and Sennrich 2019)."""
   if kind not in ('layer', 'rms'):
     raise ValueError(f"norm must be 'layer' or 'rms', got {kind!r}")
   if kind == 'rms':

@@ -68,14 +68,12 @@ class ViT(nn.Module):
     size = image.shape[1:3]
     if size[0] % self.patch or size[1] % self.patch:
       raise ValueError(f'the image must divide by patches of {self.patch} pixels, got {size}')
-    x_BLD = nn.Conv(
-      self.width,
-      (self.patch,) * 2,
-      strides=self.patch,
-      padding='VALID',
-      dtype=self.dtype,
-      name='embed',
-    )(image).reshape(image.shape[0], -1, self.width)
+    # Pixels of a patch as features: a strided convolution, as one product.
+    B, height, width, channels = image.shape
+    p = self.patch
+    x = image.reshape(B, height // p, p, width // p, p, channels).swapaxes(2, 3)
+    x_BLD = x.reshape(B, height * width // p**2, p * p * channels)
+    x_BLD = nn.Dense(self.width, dtype=self.dtype, name='embed')(x_BLD)
     if self.pool == 'cls':
       token = self.param('cls_embed', nn.initializers.zeros, (1, 1, self.width))
       token = jnp.broadcast_to(token, (x_BLD.shape[0], 1, self.width)).astype(x_BLD.dtype)

@@ -14,6 +14,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.compute.backends import steps_per_dispatch as steps_per_dispatch
   from bigtrain.compute.backends import useful_devices as useful_devices
   from bigtrain.compute.flops import count_flops as count_flops
+  from bigtrain.compute.flops import has_convolutions as has_convolutions
   from bigtrain.compute.flops import peak_flops as peak_flops
   from bigtrain.compute.meshes import batch_sharding as batch_sharding
   from bigtrain.compute.meshes import make_mesh as make_mesh

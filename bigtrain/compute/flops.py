@@ -56,6 +56,15 @@ def count_flops(jaxpr: Any) -> float:
   return total
 
 
+def has_convolutions(jaxpr: Any) -> bool:
+  """Whether a program, or any function that it calls, holds a convolution."""
+  return any(
+    equation.primitive.name == 'conv_general_dilated'
+    or any(has_convolutions(inner) for inner in _inner(equation.params))
+    for equation in jaxpr.eqns
+  )
+
+
 def _inner(params: dict[str, Any]) -> Iterator[Any]:
   for value in jax.tree.leaves(list(params.values()), is_leaf=lambda x: hasattr(x, 'jaxpr')):
     if hasattr(value, 'jaxpr'):

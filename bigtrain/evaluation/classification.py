@@ -94,7 +94,10 @@ class Classification:
     right_N = predicted_N == label_N
     low, high = bootstrap_interval(right_N, resamples=self.resamples, seed=self.seed)
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-      label_N, predicted_N, average='macro', zero_division=0
+      label_N,
+      predicted_N,
+      average='macro',
+      zero_division=0,  # pyright: ignore[reportArgumentType]
     )
     values = {
       'accuracy': metrics.accuracy_score(label_N, predicted_N),

@@ -34,7 +34,7 @@ def adamw(
 def sgd(
   rate: Rate, *, momentum: float = 0.9, decay: float = 5e-4, clip: float | None = None
 ) -> optax.GradientTransformation:
-  """Stochastic gradient descent with Nesterov momentum; decay is scaled by the rate, as is usual."""
+  """Stochastic gradient descent with Nesterov momentum; the rate scales the decay too."""
   step = optax.chain(
     optax.trace(momentum, nesterov=True),
     optax.add_decayed_weights(decay, mask=_matrices),

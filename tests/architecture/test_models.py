@@ -1,0 +1,149 @@
+"""Properties of the model families."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from bigtrain import architecture
+
+
+def initialised(model, x, seed=0):
+  variables = model.init(jax.random.key(seed), x, train=False)
+  # Outputs that start at 0 would make every property hold.
+  leaves, structure = jax.tree.flatten(variables)
+  keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
+  noisy = [p + 0.1 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
+  return jax.tree.unflatten(structure, noisy)
+
+
+def count(variables):
+  return sum(x.size for x in jax.tree.leaves(variables['params']))
+
+
+NANOGPT = dict(
+  position='learned', norm='layer', feed='gelu', qk_norm=False, tied=True, init_scale=0.02
+)
+DECODERS = [
+  dict(),
+  dict(conv=3),
+  dict(feed='swiglu', tied=True, qk_norm=False),
+  dict(NANOGPT, length=16),
+]
+
+
+@pytest.mark.parametrize('knobs', DECODERS)
+def test_a_decoder_sees_no_future(knobs):
+  model = architecture.DecoderLM(vocab=11, depth=2, width=32, heads=4, **knobs)
+  tokens = np.random.default_rng(0).integers(0, 11, (2, 16))
+  changed = tokens.copy()
+  changed[:, 9] = (changed[:, 9] + 1) % 11
+  variables = initialised(model, tokens)
+  a = model.apply(variables, tokens, train=False)
+  b = model.apply(variables, changed, train=False)
+  np.testing.assert_allclose(a[:, :9], b[:, :9], atol=1e-5)
+  assert (np.abs(a - b).max(axis=-1)[:, 9:] > 1e-6).all()
+
+
+def test_nanogpts_shape_has_its_number_of_parameters():
+  model = architecture.DecoderLM(vocab=65, depth=4, width=128, heads=4, length=64, **NANOGPT)
+  shapes = jax.eval_shape(
+    lambda: model.init(jax.random.key(0), jnp.zeros((1, 64), int), train=False)
+  )
+  assert count(shapes) == 804_096
+
+
+def test_a_decoder_starts_with_even_probabilities():
+  model = architecture.DecoderLM(vocab=11, depth=2, width=32)
+  tokens = np.arange(8)[None]
+  logits = model.apply(model.init(jax.random.key(0), tokens, train=False), tokens, train=False)
+  np.testing.assert_array_equal(logits, 0)
+
+
+def test_features_and_head_make_the_model():
+  model = architecture.DecoderLM(vocab=11, depth=1, width=32)
+  tokens = np.arange(8)[None]
+  variables = initialised(model, tokens)
+  features = model.apply(variables, tokens, train=False, method='features')
+  logits = model.apply(variables, features, train=False, method='head')
+  np.testing.assert_allclose(logits, model.apply(variables, tokens, train=False), atol=1e-6)
+
+
+def qkv(seed=0):
+  return np.random.default_rng(seed).normal(size=(3, 2, 6, 2, 8)).astype(np.float32)
+
+
+def test_attention_without_positions_follows_a_permutation():
+  q, k, v = qkv()
+  order = np.array([3, 1, 5, 0, 2, 4])
+  a = architecture.attention(q, k, v)[:, order]
+  b = architecture.attention(q[:, order], k[:, order], v[:, order])
+  np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_attention_equals_jax():
+  q, k, v = qkv()
+  for causal in (False, True):
+    expected = jax.nn.dot_product_attention(q, k, v, is_causal=causal)
+    np.testing.assert_allclose(architecture.attention(q, k, v, causal=causal), expected, atol=1e-5)
+
+
+def test_packed_segments_attend_as_separate_documents():
+  q, k, v = qkv()
+  segments = np.array([[0, 0, 0, 0, 1, 1]] * 2)
+  packed = architecture.attention(q, k, v, causal=True, segments=(segments, segments))
+  for part in (slice(0, 4), slice(4, 6)):
+    alone = architecture.attention(q[:, part], k[:, part], v[:, part], causal=True)
+    np.testing.assert_allclose(packed[:, part], alone, atol=1e-6)
+
+
+def test_rotary_products_depend_on_distance_alone():
+  x = np.tile(np.random.default_rng(0).normal(size=(1, 1, 1, 8)), (1, 10, 1, 1))
+  turned = architecture.rotary(jnp.asarray(x, jnp.float32))[0, :, 0]
+  products = turned @ turned.T
+  for distance in range(3):
+    diagonal = np.diagonal(products, distance)
+    np.testing.assert_allclose(diagonal, diagonal[0], rtol=1e-4)
+
+
+def test_gelu_is_exact():
+  x = jnp.linspace(-6, 6, 101)
+  np.testing.assert_allclose(architecture.gelu(x), jax.nn.gelu(x, approximate=False), atol=1e-6)
+
+
+IMAGE_MODELS = [
+  architecture.MLP(classes=3, widths=(16,), dropout=0.5),
+  architecture.Convnet(classes=3, widths=(4, 8), dropout=0.5),
+  architecture.ViT(classes=3, patch=4, depth=2, width=16, dropout=0.5),
+  architecture.ViT(classes=3, patch=4, depth=2, width=16, pool='cls', stochastic_depth=0.5),
+]
+
+
+@pytest.mark.parametrize('model', IMAGE_MODELS, ids=lambda m: type(m).__name__)
+def test_image_models(model):
+  image = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 1)).astype(np.uint8)
+  variables = initialised(model, image)
+  logits = model.apply(variables, image, train=False)
+  assert logits.shape == (4, 3)
+  as_floats = model.apply(variables, image.astype(np.float32) / 255, train=False)
+  np.testing.assert_allclose(logits, as_floats, atol=1e-6)
+  # Examples do not see each other in evaluation, and randomness is on in training alone.
+  alone = model.apply(variables, image[:1], train=False)
+  np.testing.assert_allclose(logits[:1], alone, atol=1e-5)
+
+  def trained(seed):
+    rngs = {'dropout': jax.random.key(seed)}
+    return model.apply(variables, image, train=True, rngs=rngs, mutable=['batch_stats'])[0]
+
+  assert not np.allclose(trained(0), trained(1))
+
+
+def test_what_does_not_divide_is_named():
+  with pytest.raises(ValueError, match='must divide by patches of 3'):
+    architecture.ViT(classes=3, patch=3).init(
+      jax.random.key(0), np.zeros((1, 8, 8, 1)), train=False
+    )
+  with pytest.raises(ValueError, match='width must divide by 5 heads, got 32'):
+    architecture.DecoderLM(vocab=3, depth=1, width=32, heads=5).init(
+      jax.random.key(0), np.zeros((1, 4), int), train=False
+    )

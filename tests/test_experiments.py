@@ -1,0 +1,75 @@
+"""Every experiment runs end to end, on tiny knobs, and leaves a run behind."""
+
+import importlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FASHION = pathlib.Path('/usr/share/datasets/fashion-mnist')
+
+TINY = {
+  'digits': [
+    [],
+    ['--model=mlp'],
+    ['--model=convnet', '--width=16'],
+  ],
+  'fashion': [['--width=4', '--epochs=1', '--batch=19000']],
+  'shakespeare': [
+    ['--steps=20', '--every=10', '--depth=1', '--width=32'],
+    ['--steps=20', '--depth=1', '--width=32', '--nomodern', '--conv=0', '--optimizer=adamw'],
+  ],
+}
+CASES = [(name, knobs) for name, many in TINY.items() for knobs in many]
+
+
+def test_every_experiment_is_here():
+  files = {path.stem for path in (ROOT / 'experiments').glob('*.py')} - {'__init__'}
+  assert files == set(TINY)
+
+
+@pytest.mark.parametrize(('name', 'knobs'), CASES)
+def test_end_to_end(name, knobs, tmp_path):
+  environment = dict(os.environ)
+  if name == 'fashion' and not FASHION.exists():
+    pytest.skip('Fashion-MNIST is not here: apt-get install dataset-fashion-mnist')
+  if name == 'shakespeare':
+    text = 'ROMEO: it is the east, and Juliet is the sun.\n' * 300
+    (tmp_path / 'tinyshakespeare.txt').write_text(text)
+    environment['BIGTRAIN_DATA'] = str(tmp_path)
+  if name == 'digits':
+    knobs = [*knobs, '--epochs=2']
+  workdir = tmp_path / 'run'
+  command = [sys.executable, '-m', f'experiments.{name}', f'--workdir={workdir}', *knobs]
+  done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True)
+  assert done.returncode == 0, done.stderr
+  rows = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+  assert any('held_out/loss' in row for row in rows)
+  assert (workdir / 'flags.txt').exists()
+  assert (workdir / f'{name}.py').exists()
+  again = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True)
+  assert again.returncode == 0, again.stderr
+  assert 'Done at step' in again.stdout
+  assert again.stdout == done.stdout
+
+
+def test_levers_are_knobs_of_their_experiment():
+  for name in TINY:
+    module = importlib.import_module(f'experiments.{name}')
+    for lever, knobs in getattr(module, 'LEVERS', {}).items():
+      rooms = ('data', 'compute', 'architecture', 'tuning', 'evaluation', 'iteration')
+      assert lever.split(':')[0] in rooms
+      assert set(knobs) <= set(module.experiment.__kwdefaults__)
+
+
+def test_a_fork_runs_from_an_empty_folder(tmp_path):
+  source = (ROOT / 'experiments' / 'digits.py').read_text()
+  (tmp_path / 'mine.py').write_text(source.replace('depth: int = 4', 'depth: int = 1'))
+  command = [sys.executable, 'mine.py', '--workdir=run', '--epochs=1', '--model=mlp', '--depth=2']
+  done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
+  assert done.returncode == 0, done.stderr
+  assert (tmp_path / 'run' / 'mine.py').exists()
