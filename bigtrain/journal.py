@@ -40,6 +40,7 @@ class Journal:
     self._events: Any = None
     self.last: dict[str, tuple[int, float]] = {}
     if self._folder is not None:
+      self._folder.mkdir(parents=True, exist_ok=True)
       kept = [row for row in _rows(self._folder / _FILE) if row['step'] <= step]
       self._remember(kept)
       if kept:

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 HERE = pathlib.Path(__file__).resolve().parent
 SCRIPT = """
 import sys
+import threading
 import toys
 from bigtrain import compute
 compute.start()
@@ -50,7 +52,11 @@ def start(workdir, steps, hosts):
 
 
 def finish(processes):
-  results = [process.communicate(timeout=300) for process in processes]
+  # A host whose peer has died waits for it: whoever is left after the time is killed.
+  deadline = threading.Timer(120, lambda: [process.kill() for process in processes])
+  deadline.start()
+  results = [process.communicate() for process in processes]
+  deadline.cancel()
   return [(p.returncode, out, err) for p, (out, err) in zip(processes, results, strict=True)]
 
 

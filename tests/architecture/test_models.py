@@ -25,7 +25,7 @@ NANOGPT = dict(
   position='learned', norm='layer', feed='gelu', qk_norm=False, tied=True, init_scale=0.02
 )
 DECODERS = [
-  dict(),
+  {},
   dict(conv=3),
   dict(feed='swiglu', tied=True, qk_norm=False),
   dict(NANOGPT, length=16),
