@@ -5,7 +5,7 @@
 RESULT
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from bigtrain import architecture, data, evaluation, launch, tuning
 from bigtrain.experiment import Eval, Experiment
@@ -74,8 +74,8 @@ def experiment(
 
 
 # The published recipe for a CPU, and what reaches its loss in the shortest time.
-NANOGPT = dict(modern=False, conv=0, optimizer='adamw', lr=1e-3, steps=2_000)
-RACE = dict(steps=600, every=600)
+NANOGPT: dict[str, Any] = dict(modern=False, conv=0, optimizer='adamw', lr=1e-3, steps=2_000)
+RACE: dict[str, Any] = dict(steps=600, every=600)
 
 if __name__ == '__main__':
   launch.run(experiment)
