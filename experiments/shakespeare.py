@@ -1,8 +1,9 @@
 """A character transformer learns tiny-shakespeare.
 
-  python -m experiments.shakespeare --workdir=/tmp/shakespeare
+  python -m experiments.shakespeare --workdir=/tmp/shakespeare --steps=500
 
-RESULT
+1.777 nats a character on windows of 64; 0.8 minutes on 2 CPU cores. Longer runs are not measured
+yet. An interpolated 7-gram reaches 1.542 on the same windows, and is still better.
 """
 
 from typing import Any, Literal
@@ -17,7 +18,6 @@ def experiment(
   batch: int = 12,  # Windows per step, over all devices.
   depth: int = 4,
   width: int = 128,
-  heads: int = 4,
   modern: bool = True,  # Rotary positions, RMS norms, ReLU squared; or GPT-2's choices.
   conv: int = 3,  # Width of the causal convolution before each layer; 0 is none.
   dropout: float = 0.0,
@@ -26,7 +26,6 @@ def experiment(
   lr: float = 3e-3,  # At the peak of the schedule.
   ratio: float = 7.0,  # Muon's rate, in units of lr.
   newton: int = 5,  # Muon's steps of orthogonalisation.
-  decay: float = 0.1,
   every: int = 500,  # Steps between evaluations.
   seed: int = 0,
 ) -> Experiment:
@@ -42,7 +41,6 @@ def experiment(
     vocab=characters.vocab,
     depth=depth,
     width=width,
-    heads=heads,
     length=length,
     conv=conv,
     dropout=dropout,
@@ -56,10 +54,10 @@ def experiment(
   if optimizer == 'muon':
     schedule = tuning.warmup_linear(lr, steps, warmup=min(20, steps // 10))
     chain = tuning.polar_express(newton)
-    update = tuning.muon(schedule, ratio=ratio, decay=decay, coefficients=chain)
+    update = tuning.muon(schedule, ratio=ratio, coefficients=chain)
   else:
     schedule = tuning.warmup_cosine(lr, steps, end=0.1)
-    update = tuning.adamw(schedule, decay=decay, b2=0.99)
+    update = tuning.adamw(schedule, b2=0.99)
 
   return Experiment(
     data=data.forever(train, batch, seed=seed),
@@ -73,7 +71,7 @@ def experiment(
   )
 
 
-# The published recipe for a CPU, and what reaches its loss in the shortest time.
+# nanoGPT's recipe for a CPU, and what reaches its loss in the shortest time.
 NANOGPT: dict[str, Any] = dict(modern=False, conv=0, optimizer='adamw', lr=1e-3, steps=2_000)
 RACE: dict[str, Any] = dict(steps=600, every=600)
 

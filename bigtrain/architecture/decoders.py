@@ -87,6 +87,7 @@ class DecoderLM(nn.Module):
   dtype: Any = jnp.float32
 
   def setup(self):
+    """Makes the parts, which `features` and `head` share."""
     scale = nn.initializers.normal(self.init_scale or 0.02)
     self.embed = nn.Embed(self.vocab, self.width, embedding_init=scale, dtype=self.dtype)
     if self.position == 'learned':

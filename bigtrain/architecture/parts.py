@@ -122,7 +122,7 @@ class SelfAttention(nn.Module):
     B, L, D = x_BLD.shape
     if D % self.heads:
       raise ValueError(f'width must divide by {self.heads} heads, got {D}')
-    kernel = self.param('qkv', self.init, (3, D, D)).astype(self.dtype)
+    kernel = self.param('qkv', _each(self.init), (3, D, D)).astype(self.dtype)
     stacked = jnp.einsum('bld,cde->cble', x_BLD, kernel)
     q_BLHK, k_BLHK, v_BLHK = stacked.reshape(3, B, L, self.heads, D // self.heads)
     if self.qk_norm:
@@ -135,6 +135,15 @@ class SelfAttention(nn.Module):
       y_BLD
     )
     return nn.Dropout(self.dropout, deterministic=not train)(y_BLD)
+
+
+def _each(init: Any) -> Any:
+  """Initialises matrix by matrix: an initialiser takes a stack for a convolution."""
+
+  def stacked(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return jax.vmap(lambda key: init(key, shape[1:]))(jax.random.split(key, shape[0]))
+
+  return stacked
 
 
 class FeedForward(nn.Module):
