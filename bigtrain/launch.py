@@ -265,16 +265,18 @@ def deliberate(error: BaseException, file: str) -> bool:
   """Tells whether bigtrain, or the experiment in `file`, raised an error as a message to a person.
 
   It did where the innermost frame stands at a `raise` in one of these files. An error that Python
-  itself found there is a bug and no message; but what the operating system says of a file is one.
+  itself found there is a bug and no message; but what the operating system says of a file is one,
+  also where a library opened it for the experiment.
   """
   frames = traceback.extract_tb(error.__traceback__)
   if not frames:
     return False
   last = frames[-1]
-  if last.filename != file and not last.filename.startswith(f'{HOUSE}{os.sep}'):
-    return False
+  inside = last.filename == file or last.filename.startswith(f'{HOUSE}{os.sep}')
   if isinstance(error, OSError) and error.filename is not None:
-    return True
+    return inside or any(frame.filename == file for frame in frames)
+  if not inside:
+    return False
   try:
     tree = ast.parse(''.join(linecache.getlines(last.filename)))
   except SyntaxError:

@@ -69,7 +69,7 @@ class Record:
 
   def check(self) -> None:
     """Raises ValueError unless the workdir is new, or a run of this experiment with these knobs."""
-    for name, value in {**self.knobs, **self.options}.items():
+    for name, value in {**self.knobs, **self.options, 'workdir': self.workdir}.items():
       if '\n' in text(value) or '\r' in text(value):
         raise ValueError(f'--{name} holds a line break, which {FLAGS} cannot keep: leave it out')
     where, copy = f'--workdir={self.workdir}', self._copy()

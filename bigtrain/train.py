@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from bigtrain.compute import StopRequest
+from bigtrain import compute
 from bigtrain.evaluation import Mean
 from bigtrain.history import History
 from bigtrain.iteration import Checkpoints
@@ -202,6 +202,7 @@ class Run:
   stopped: int | None = None
 
 
+@compute.together()
 def fit(
   program: Program,
   workdir: str | None = None,
@@ -244,8 +245,8 @@ def fit(
   with contextlib.ExitStack() as stack:
     for opened in (journal, bar, *([checkpoints] if checkpoints else [])):
       stack.callback(opened.close)
-    stop = stack.enter_context(StopRequest())
-    while step < experiment.steps and not stop.reached(step):
+    stop = stack.enter_context(compute.StopRequest())
+    while step < experiment.steps and not stop.reached():
       due = min(period - step % period for period in periods)
       count = min(program.per_dispatch, due, experiment.steps - step)
       with history.loading():

@@ -77,6 +77,19 @@ EXPERIMENT = '''
       int('four')
     if fail == 'file':
       open('/nowhere/data')
+    if fail == 'opened':
+      import tokenize
+      tokenize.open('/nowhere/file')
+    if fail == 'finite':
+      raise FloatingPointError('the loss is not finite: lower lr')
+    if fail == 'log':
+      import logging as library
+      from absl import logging
+      logging.info('the file informs')
+      logging.debug('the file debugs')
+      lines = "logging.info('a library informs'); other.info('another informs')"
+      other = library.getLogger('jax')
+      exec(compile(f"{lines}; other.warning('another warns')", '/lib/orbax.py', 'exec'))
     if fail == 'key':
       raise KeyError('a bug')
     if fail == 'interrupt':
@@ -219,6 +232,8 @@ def test_a_senseless_command_line_is_answered_in_one_sentence(
   [
     ('raise', 'error: fail must not be raise: leave it out', 'toy.py:15: raise ValueError('),
     ('file', 'error: /nowhere/data: No such file or directory', "open('/nowhere/data')"),
+    ('opened', 'error: /nowhere/file: No such file or directory', "tokenize.open('/nowhere"),
+    ('finite', 'error: the loss is not finite: lower lr', 'raise FloatingPointError('),
     ('house', 'cannot be a flag', 'kind_of(dict)'),
   ],
 )
@@ -243,6 +258,25 @@ def test_a_bug_keeps_its_traceback(toy, fail, error):
 def test_verbosity_shows_the_traceback_of_a_deliberate_error_too(toy, words):
   with pytest.raises(ValueError, match='leave it out'):
     launch.run(toy, ['--fail=raise', *words])
+
+
+@pytest.mark.parametrize(
+  ('words', 'shown'),
+  [
+    ([], ['the file informs', 'another warns']),
+    (['--verbosity=0'], ['the file informs', 'another warns']),
+    (['--verbosity=-1'], ['another warns']),
+    (
+      ['--verbosity=1'],
+      ['the file informs', 'the file debugs', 'a library informs', 'another informs', 'another w'],
+    ),
+  ],
+)
+def test_the_log_informs_of_this_run_and_warns_of_libraries(toy, capsys, words, shown):
+  launch.run(toy, ['--fail=log', *words])
+  lines = capsys.readouterr().err.splitlines()
+  assert len(lines) == len(shown)
+  assert all(said in line for said, line in zip(shown, lines, strict=True))
 
 
 def test_an_interrupt_is_quiet(toy, refused):

@@ -17,8 +17,10 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.compute.flops import has_convolutions as has_convolutions
   from bigtrain.compute.flops import peak_flops as peak_flops
   from bigtrain.compute.meshes import batch_sharding as batch_sharding
+  from bigtrain.compute.meshes import check_batch as check_batch
   from bigtrain.compute.meshes import make_mesh as make_mesh
   from bigtrain.compute.meshes import place as place
   from bigtrain.compute.partitions import fsdp as fsdp
   from bigtrain.compute.partitions import replicate as replicate
   from bigtrain.compute.signals import StopRequest as StopRequest
+  from bigtrain.compute.signals import together as together

@@ -32,16 +32,22 @@ def make_mesh(spec: str = '', batch: int = 0, devices: Sequence[Any] | None = No
   """
   devices = list(jax.devices() if devices is None else devices)
   sizes = _parse(spec or 'fsdp:-1', len(devices))
-  replicas = math.prod(sizes)
-  if batch and batch % replicas:
+  mesh = jax.make_mesh(
+    sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[: math.prod(sizes)]
+  )
+  check_batch(batch, mesh)
+  return mesh
+
+
+def check_batch(batch: int, mesh: Mesh) -> None:
+  """Raises ValueError where a batch of that many examples does not divide over the replicas."""
+  replicas = math.prod(mesh.shape[axis] for axis in AXES)
+  if batch % replicas:
     down, up = batch // replicas * replicas, -(-batch // replicas) * replicas
     raise ValueError(
       f'a batch of {batch} does not divide over {replicas} devices: '
       f'use a batch of {f"{down} or " if down else ""}{up}, or another --mesh'
     )
-  return jax.make_mesh(
-    sizes, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[:replicas]
-  )
 
 
 def _parse(spec: str, count: int) -> tuple[int, ...]:

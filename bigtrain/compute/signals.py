@@ -1,16 +1,22 @@
 """Stop requests: Ctrl-C and SIGTERM become a flag that the training loop reads between steps.
 
 The first signal asks for a stop: the loop saves and says how to go on. The second ends the process
-at once. With several hosts, SIGTERM belongs to `jax.distributed`, which tells all of them the step
+at once. With several hosts, SIGTERM belongs to `jax.distributed`, which tells all of them the point
 at which they stop together; Ctrl-C is passed on as SIGTERM there.
 """
 
+import contextlib
 import os
 import signal
+import threading
+import traceback
+from collections.abc import Iterator
 from types import FrameType
 
 import jax
 from jax.experimental import multihost_utils
+
+GRACE_SECONDS = 20.0  # What a host that failed has to commit a save that was under way.
 
 
 class StopRequest:
@@ -23,6 +29,7 @@ class StopRequest:
   def __init__(self):
     self.signal: signal.Signals | None = None
     self._previous = {}
+    self._calls = 0
 
   def __enter__(self) -> 'StopRequest':
     several = jax.process_count() > 1
@@ -45,13 +52,38 @@ class StopRequest:
     if jax.process_count() > 1:
       os.kill(os.getpid(), signal.SIGTERM)
 
-  def reached(self, step: int) -> bool:
-    """Whether to stop at this step; on several hosts, the same answer for all of them."""
+  def reached(self) -> bool:
+    """Whether to stop now. On several hosts, to be called equally often: all get one answer."""
     if jax.process_count() > 1:
-      return multihost_utils.reached_preemption_sync_point(step)
+      # The hosts agree on the number after the highest seen. Calls are counted, for steps are
+      # taken several at a time, which would jump over it.
+      self._calls += 1
+      return multihost_utils.reached_preemption_sync_point(self._calls)
     return self.signal is not None
 
   @property
   def exit_code(self) -> int:
     """130 after Ctrl-C and 143 after SIGTERM, as shells have it."""
     return 128 + (self.signal or signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+  """Around what several hosts do in step: one that fails inside ends soon, and so do the others.
+
+  At exit a host waits for the others, who wait for its part of the next step, both for minutes. So
+  its process ends `GRACE_SECONDS` after the error at the latest, which is an error in the others.
+  """
+  try:
+    yield
+  except BaseException as error:
+    if jax.process_count() > 1:
+      timer = threading.Timer(GRACE_SECONDS, _leave, [error])
+      timer.daemon = True
+      timer.start()
+    raise
+
+
+def _leave(error: BaseException) -> None:
+  traceback.print_exception(error)
+  os._exit(1)

@@ -4,9 +4,9 @@ Which checkpoint wins: the newest one that was committed. Orbax writes each in a
 and renames it when it is whole, so that a killed save leaves the older ones as they were.
 """
 
+import importlib
 from typing import Any
 
-import jax
 from etils import epath
 
 _FOLDER = 'checkpoints'
@@ -93,4 +93,5 @@ class Checkpoints:
 
   def preload(self) -> None:
     """Imports what saving needs, for a thread that has time."""
-    _ = self._manager if jax.process_count() == 1 else None
+    # Not the manager: hosts must open it side by side, and two threads would open two.
+    importlib.import_module('orbax.checkpoint')

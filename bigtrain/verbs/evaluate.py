@@ -26,6 +26,7 @@ def evaluate(
   """Prints every metric of a checkpoint, and returns them by evaluation."""
   import jax
 
+  from bigtrain.checks import check_evals
   from bigtrain.iteration import Checkpoints
   from bigtrain.journal import table
   from bigtrain.program import Program
@@ -39,8 +40,9 @@ def evaluate(
   if not found:
     raise ValueError(f'{workdir} holds no checkpoint: train first, or name the run by --workdir')
   if step and step not in found:
-    raise ValueError(f'{workdir} holds no checkpoint of step {step}: it has {found}')
+    raise ValueError(f'{workdir} holds no checkpoint of step {step}: choose one of {found}')
   program = Program(experiment, mesh)
+  check_evals(program, only or experiment.evals)
   state, _ = checkpoints.restore(step or found[-1], program.shapes)
   results = {name: program.evaluate(name, state) for name in only or experiment.evals}
   if jax.process_index() == 0:

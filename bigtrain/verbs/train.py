@@ -30,11 +30,17 @@ def train(
   """Trains, evaluates on the way and at the end, and leaves a run in the workdir."""
   import jax
 
+  from bigtrain.checks import check_evals, check_training
   from bigtrain.journal import table
   from bigtrain.program import Program
   from bigtrain.train import fit
 
+  for name, steps in {'log_every': log_every, 'save_every': save_every}.items():
+    if steps < 1:
+      raise ValueError(f'--{name} counts steps and must be at least 1, got {steps}')
   program = Program(experiment, mesh)
+  check_training(program)
+  check_evals(program, experiment.evals)
   if record is not None and jax.process_index() == 0:
     record.write()
   run = fit(

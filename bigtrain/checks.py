@@ -1,0 +1,54 @@
+"""What is read of a person's data before anything is compiled, so that a bad record costs no run.
+
+One batch of everything: training data first, then each evaluation. What stands further back is
+found when its batch comes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from bigtrain import compute
+from bigtrain.train import eval_step
+
+if TYPE_CHECKING:
+  from bigtrain.program import Program
+
+
+def check_training(program: Program) -> None:
+  """Raises ValueError where the first batch of training data cannot be made."""
+  _first_batch(program.experiment.data)
+
+
+def check_evals(program: Program, names: Iterable[str]) -> None:
+  """Raises ValueError where an evaluation's first batch cannot be made, or suits no objective."""
+  experiment = program.experiment
+  known = _kinds(experiment.data)
+  for name in names:
+    evaluation = experiment.evals[name]
+    try:
+      compute.check_batch(evaluation.data.batch, program.mesh)
+      _first_batch(evaluation.data)
+      if _kinds(evaluation.data) != known:
+        # Tracing takes a tenth of a second, and what suits training was traced already.
+        batch = {k: jax.ShapeDtypeStruct(*kind) for k, kind in evaluation.data.spec.items()}
+        step = functools.partial(eval_step, experiment, evaluation)
+        jax.eval_shape(step, program.shapes.params, program.shapes.model_state, batch)
+    except ValueError as error:
+      raise ValueError(f'evaluation {name!r}: {error}') from error
+
+
+def _first_batch(data: Any) -> None:
+  if getattr(data, 'workers', 0):
+    data = dataclasses.replace(data, workers=0)  # Processes take longer to start than a batch.
+  next(data.iterator(jax.process_index(), jax.process_count()))
+
+
+def _kinds(data: Any) -> dict[str, Any]:
+  """Returns shape and type of each value of an example; 'weight' suits every objective."""
+  return {k: (shape[1:], kind) for k, (shape, kind) in data.spec.items() if k != 'weight'}
