@@ -56,8 +56,8 @@ def experiment(
     schedule=schedule,
     steps=steps,
     evals={
-      'held_out': Eval(data.once(held_out, 250), *metrics, every=max(1, steps // 4)),
-      'test': Eval(data.once(test, 250), *metrics),
+      'held_out': Eval(data.once(held_out, 256), *metrics, every=max(1, steps // 4)),
+      'test': Eval(data.once(test, 256), *metrics),
     },
     ema=0.998,
     seed=seed,
