@@ -114,7 +114,9 @@ class Program:
     """
     if self.per_dispatch == 1:
       return self._step(state, batches)
-    return self._step(state, batches, jax.device_put(np.int32(count), self._replicated))
+    # Placed, for device_put would first compare it among hosts, which waits for all of them.
+    placed = compute.place({'count': np.array(count, np.int32)}, self._replicated)
+    return self._step(state, batches, placed['count'])
 
   def meter(self) -> Meter:
     """Returns a meter that knows a step's cost, and the chips' peak where it is published."""

@@ -202,7 +202,6 @@ class Run:
   stopped: int | None = None
 
 
-@compute.together()
 def fit(
   program: Program,
   workdir: str | None = None,
@@ -245,6 +244,7 @@ def fit(
   with contextlib.ExitStack() as stack:
     for opened in (journal, bar, *([checkpoints] if checkpoints else [])):
       stack.callback(opened.close)
+    stack.enter_context(compute.together())  # Innermost: closing may wait for the other hosts.
     stop = stack.enter_context(compute.StopRequest())
     while step < experiment.steps and not stop.reached():
       due = min(period - step % period for period in periods)

@@ -11,52 +11,62 @@ import threading
 import time
 
 import numpy as np
+import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 SCRIPT = """
 import sys
-import threading
 import toys
 from bigtrain import compute
 compute.start()
+from bigtrain.compute import signals
 from bigtrain.program import Program
 from bigtrain.train import fit
-steps, workdir = int(sys.argv[1]), sys.argv[2]
-run = fit(Program(toys.experiment(steps=steps, dropout=0.0)), workdir, log_every=1, save_every=10,
+signals.GRACE_SECONDS = 3.0
+steps, workdir, log_every = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+experiment = toys.experiment(steps=steps, dropout=0.0, every=log_every * 10)
+run = fit(Program(experiment), workdir, log_every=log_every, save_every=log_every * 10,
           progress=False)
 print('ended at', run.step)
 sys.exit(run.stopped or 0)
 """
 
 
-def start(workdir, steps, hosts):
-  with socket.socket() as free:
-    free.bind(('localhost', 0))
-    port = free.getsockname()[1]
-  processes = []
-  for index in range(hosts):
-    environment = {**os.environ, 'PYTHONPATH': str(HERE), 'JAX_NUM_CPU_DEVICES': '2'}
-    if hosts > 1:
-      environment |= {
-        'JAX_COORDINATOR_ADDRESS': f'localhost:{port}',
-        'JAX_NUM_PROCESSES': str(hosts),
-        'JAX_PROCESS_ID': str(index),
-      }
-    command = [sys.executable, '-c', SCRIPT, str(steps), str(workdir)]
-    processes.append(
-      subprocess.Popen(
-        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-      )
-    )
-  return processes
+@pytest.fixture
+def start():
+  """Starts processes that train; those that are left after the test, or 90 s, are killed."""
+  started = []
+
+  def run(workdir, steps, hosts, log_every=1):
+    with socket.socket() as free:
+      free.bind(('localhost', 0))
+      port = free.getsockname()[1]
+    processes = []
+    for index in range(hosts):
+      environment = {**os.environ, 'PYTHONPATH': str(HERE), 'JAX_NUM_CPU_DEVICES': '2'}
+      if hosts > 1:
+        environment |= {
+          'JAX_COORDINATOR_ADDRESS': f'localhost:{port}',
+          'JAX_NUM_PROCESSES': str(hosts),
+          'JAX_PROCESS_ID': str(index),
+        }
+      command = [sys.executable, '-c', SCRIPT, str(steps), str(workdir), str(log_every)]
+      pipes = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+      processes.append(subprocess.Popen(command, env=environment, text=True, **pipes))
+      deadline = threading.Timer(90, processes[-1].kill)
+      deadline.start()
+      started.append((processes[-1], deadline))
+    return processes
+
+  yield run
+  for process, deadline in started:
+    deadline.cancel()
+    process.kill()
+    process.communicate()
 
 
 def finish(processes):
-  # A host whose peer has died waits for it: whoever is left after the time is killed.
-  deadline = threading.Timer(120, lambda: [process.kill() for process in processes])
-  deadline.start()
   results = [process.communicate() for process in processes]
-  deadline.cancel()
   return [(p.returncode, out, err) for p, (out, err) in zip(processes, results, strict=True)]
 
 
@@ -65,7 +75,13 @@ def losses(workdir):
   return [row['train/loss'] for row in rows if 'train/loss' in row]
 
 
-def test_two_hosts_train_as_one_and_one_goes_on_alone(tmp_path):
+def wait_for_losses(workdir, processes):
+  while not (workdir / 'metrics.jsonl').exists() or not losses(workdir):
+    assert all(process.poll() is None for process in processes), finish(processes)
+    time.sleep(0.2)
+
+
+def test_two_hosts_train_as_one_and_one_goes_on_alone(start, tmp_path):
   for code, _, err in finish(start(tmp_path / 'one', 30, hosts=1)):
     assert code == 0, err
   for code, _, err in finish(start(tmp_path / 'two', 20, hosts=2)):
@@ -77,17 +93,21 @@ def test_two_hosts_train_as_one_and_one_goes_on_alone(tmp_path):
   np.testing.assert_allclose(losses(tmp_path / 'one'), losses(tmp_path / 'two'), atol=1e-5)
 
 
-def test_a_signal_to_one_host_stops_both_at_one_step(tmp_path):
-  processes = start(tmp_path, 1_000_000, hosts=2)
-  deadline = time.monotonic() + 200
-  while not (tmp_path / 'metrics.jsonl').exists() or not losses(tmp_path):
-    assert time.monotonic() < deadline
-    assert all(process.poll() is None for process in processes), finish(processes)
-    time.sleep(0.2)
+@pytest.mark.parametrize('log_every', [1, 20])  # One step a dispatch, and ten.
+def test_a_signal_to_one_host_stops_both_at_one_step(start, tmp_path, log_every):
+  processes = start(tmp_path, 1_000_000, hosts=2, log_every=log_every)
+  wait_for_losses(tmp_path, processes)
   processes[1].send_signal(signal.SIGTERM)
   results = finish(processes)
+  assert [code for code, _, _ in results] == [143, 143], results
   ends = {out.splitlines()[-1] for _, out, _ in results}
   assert len(ends) == 1, results
-  step = int(ends.pop().split()[-1])
-  assert (tmp_path / 'checkpoints' / str(step)).is_dir()
-  assert [code for code, _, _ in results] == [143, 143]
+  assert (tmp_path / 'checkpoints' / ends.pop().split()[-1]).is_dir()
+
+
+def test_a_host_that_loses_the_other_ends(start, tmp_path):
+  processes = start(tmp_path, 1_000_000, hosts=2)
+  wait_for_losses(tmp_path, processes)
+  processes[1].kill()
+  (code, _, err), _ = finish(processes)
+  assert code not in (0, -signal.SIGKILL), err

@@ -20,6 +20,7 @@ import jax
 _MAX_VIRTUAL_DEVICES = 8  # More were not measured; eight already keep 64 cores busy with matmuls.
 _SMALL_MODEL = 4_000_000  # Parameters. Above it a CPU step takes so long that dispatch is noise.
 _STEPS_PER_DISPATCH = 10
+_HEARTBEAT_SECONDS = 30  # JAX waits 100 for a host that has died; a busy one is heard well within.
 _FLOPS_PER_DEVICE = 5e8  # Of a step. Below it a second CPU device costs more than it brings.
 
 
@@ -41,6 +42,7 @@ def start() -> None:
       os.environ['JAX_COORDINATOR_ADDRESS'],
       num_processes=int(os.environ['JAX_NUM_PROCESSES']),
       process_id=int(os.environ['JAX_PROCESS_ID']),
+      heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
     )
   if config.jax_num_cpu_devices < 1:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
