@@ -4,8 +4,8 @@
   python -m experiments.digits --workdir=/tmp/convnet --model=convnet --lr=5e-3 --epochs=30
 
 Test accuracy on 179 images, one seed: the transformer 0.983 in 1.0 minutes on 2 CPU cores, the
-convnet 0.994 in 0.3 minutes. scikit-learn's best (an SVM, and k-NN) has 0.989: the convnet beats
-it, the transformer does not yet.
+convnet 0.983 in 0.3 minutes (held out 0.961 and 0.994). scikit-learn's best (an SVM, and k-NN) has
+0.989: one seed of neither beats it.
 """
 
 from typing import Literal

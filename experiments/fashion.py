@@ -3,9 +3,9 @@
   python -m experiments.fashion --workdir=/tmp/fashion
   python -m experiments.fashion --workdir=/tmp/fashion-vit --model=vit
 
-The convnet: 0.920 test accuracy (0.914 to 0.925), 0.925 held out; 9 minutes on 2 CPU cores that
-other work shared, 7 minutes of processor time. An SVM (RBF, 100 principal components) reaches
-0.900. The transformer is not measured yet.
+The convnet, one seed: 0.925 test accuracy (0.920 to 0.930), 0.928 held out; 11 minutes on 2 CPU
+cores that other work shared, 10 minutes of processor time. An SVM (RBF, 100 principal components)
+reaches 0.900. The transformer is not measured yet.
 """
 
 from typing import Literal
@@ -20,10 +20,10 @@ def experiment(
   model: Literal['convnet', 'vit'] = 'convnet',
   width: int = 24,  # Channels of the convnet's first stage; half of the transformer's width.
   augment: bool = True,  # Mirror, and shift by up to two pixels.
-  epochs: int = 5,
+  epochs: int = 12,
   lr: float = 0.1,  # At the peak of the schedule.
   decay: float = 5e-4,
-  smoothing: float = 0.1,  # Of the labels, in training.
+  smoothing: float = 0.05,  # Of the labels, in training.
   seed: int = 0,
 ) -> Experiment:
   """Returns the experiment; each argument is also a flag."""

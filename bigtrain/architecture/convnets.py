@@ -18,8 +18,9 @@ from bigtrain.architecture.parts import scaled
 class Convnet(nn.Module):
   """A small residual network (He et al. 2016) for small images.
 
-  A stage for each width: a convolution, max-pooling that halves the image right after it (the
-  cheapest place on a CPU), and `blocks` residual blocks.
+  A stage for each width: the image is halved, then come a convolution and `blocks` residual blocks.
+  Halved before the convolution, so that no convolution sees the full image: on a CPU the step takes
+  less than half as long as with max-pooling after it.
 
   Attributes:
     classes: Outputs.
@@ -44,10 +45,26 @@ class Convnet(nn.Module):
       return nn.relu(nn.BatchNorm(not train, momentum=0.9, dtype=self.dtype)(x))
 
     x = scaled(image)
-    for width in self.widths:
-      x = convolve(x, width)
-      x = nn.max_pool(x, (2, 2), strides=(2, 2), padding='SAME')
+    for stage, width in enumerate(self.widths):
+      # Blocks of 2x2 pixels become channels at first, for nothing is worth forgetting yet.
+      x = convolve(maxima(x) if stage else jnp.concatenate(quarters(x, 0), axis=-1), width)
       for _ in range(self.blocks):
         x = x + convolve(convolve(x, width), width)
     x_BD = nn.Dropout(self.dropout, deterministic=not train)(x.mean(axis=(1, 2)))
     return nn.Dense(self.classes, dtype=self.dtype, name='head')(x_BD)
+
+
+def quarters(x: jax.Array, fill: float) -> list[jax.Array]:
+  """Takes every second pixel, from each of the four places to start; odd sides are filled up."""
+  x = jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)), constant_values=fill)
+  return [x[:, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+
+
+def maxima(x: jax.Array) -> jax.Array:
+  """Max-pools 2x2 pixels; an odd side counts as one longer.
+
+  The gradient of `nn.max_pool` is a select-and-scatter, which XLA's CPU backend takes 30 times as
+  long for.
+  """
+  a, b, c, d = quarters(x, -jnp.inf)
+  return jnp.maximum(jnp.maximum(a, b), jnp.maximum(c, d))

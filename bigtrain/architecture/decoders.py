@@ -21,7 +21,9 @@ class DecoderBlock(nn.Module):
   model: DecoderLM
 
   @nn.compact
-  def __call__(self, x_BLD: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x_BLD: jax.Array, *, train: bool, segment_ids: jax.Array | None = None
+  ) -> jax.Array:
     m = self.model
     init = nn.initializers.normal(m.init_scale or 1 / math.sqrt(m.width))
     # Each block adds to the stream twice; the sum should not grow with depth.
@@ -29,7 +31,7 @@ class DecoderBlock(nn.Module):
     kinds = {'init': init, 'out_init': out_init if m.init_scale else nn.initializers.zeros}
     y_BLD = norm(m.norm, dtype=m.dtype, name='attention_norm')(x_BLD)
     if m.conv:
-      y_BLD = CausalConv(m.conv, name='attention_conv')(y_BLD)
+      y_BLD = CausalConv(m.conv, name='attention_conv')(y_BLD, segment_ids)
     x_BLD = x_BLD + SelfAttention(
       m.heads or max(1, m.width // 32),
       causal=True,
@@ -39,10 +41,10 @@ class DecoderBlock(nn.Module):
       dtype=m.dtype,
       name='attention',
       **kinds,
-    )(y_BLD, train=train)
+    )(y_BLD, train=train, segment_ids=segment_ids)
     y_BLD = norm(m.norm, dtype=m.dtype, name='feed_norm')(x_BLD)
     if m.conv:
-      y_BLD = CausalConv(m.conv, name='feed_conv')(y_BLD)
+      y_BLD = CausalConv(m.conv, name='feed_conv')(y_BLD, segment_ids)
     hidden = m.hidden or 4 * m.width
     feed = FeedForward(hidden, m.feed, m.dropout, dtype=m.dtype, name='feed', **kinds)
     return x_BLD + feed(y_BLD, train=train)
@@ -106,14 +108,32 @@ class DecoderLM(nn.Module):
         self.vocab, use_bias=False, kernel_init=zeros, name='head', dtype=self.dtype
       )
 
-  def features(self, tokens_BL: jax.Array, *, train: bool) -> jax.Array:
-    """Maps tokens [B, L] to what the output layer sees, [B, L, D]."""
+  def features(
+    self, tokens_BL: jax.Array, *, train: bool, segment_ids: jax.Array | None = None
+  ) -> jax.Array:
+    """Maps tokens [B, L] to what the output layer sees, [B, L, D].
+
+    Args:
+      tokens_BL: Integers in 0 ... V - 1.
+      train: Whether dropout is on.
+      segment_ids: Integers [B, L]: documents packed into one row, which must not see each other.
+        Learned positions go on counting from one to the next.
+
+    Raises:
+      ValueError: The tokens are longer than the positions that are learned.
+    """
     x_BLD = self.embed(tokens_BL)
     if self.position == 'learned':
-      x_BLD = x_BLD + self.position_embed[: tokens_BL.shape[1]].astype(self.dtype)
+      length = tokens_BL.shape[1]
+      if length > len(self.position_embed):
+        raise ValueError(
+          f'tokens must be no longer than the {len(self.position_embed)} learned positions, '
+          f'got {length}: raise length, or use rotary positions'
+        )
+      x_BLD = x_BLD + self.position_embed[:length].astype(self.dtype)
     x_BLD = self.in_dropout(x_BLD, deterministic=not train)
     for block in self.blocks:
-      x_BLD = block(x_BLD, train=train)
+      x_BLD = block(x_BLD, train=train, segment_ids=segment_ids)
     return self.out_norm(x_BLD)
 
   def head(self, x_BLD: jax.Array, *, train: bool = False) -> jax.Array:
@@ -121,6 +141,8 @@ class DecoderLM(nn.Module):
     del train
     return self.embed.attend(x_BLD) if self.tied else self.out(x_BLD)
 
-  def __call__(self, tokens_BL: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, tokens_BL: jax.Array, *, train: bool, segment_ids: jax.Array | None = None
+  ) -> jax.Array:
     """Maps tokens [B, L] to logits [B, L, V]; position l predicts token l + 1."""
-    return self.head(self.features(tokens_BL, train=train), train=train)
+    return self.head(self.features(tokens_BL, train=train, segment_ids=segment_ids), train=train)

@@ -86,10 +86,18 @@ class CausalConv(nn.Module):
   width: int
 
   @nn.compact
-  def __call__(self, x_BLD: jax.Array) -> jax.Array:
+  def __call__(self, x_BLD: jax.Array, segment_ids: jax.Array | None = None) -> jax.Array:
+    """Maps [B, L, D] to the same; a position sees its own segment only, where [B, L] are given."""
     taps = self.param('taps', nn.initializers.zeros, (self.width, x_BLD.shape[-1]))
     taps = taps.astype(x_BLD.dtype)
-    return x_BLD + sum(taps[i] * shift(x_BLD, i) for i in range(self.width))
+    y_BLD = x_BLD
+    for i in range(self.width):
+      earlier_BLD = shift(x_BLD, i)
+      if segment_ids is not None:
+        same_BL = segment_ids == jnp.pad(segment_ids, ((0, 0), (i, 0)))[:, : x_BLD.shape[1]]
+        earlier_BLD = jnp.where(same_BL[..., None], earlier_BLD, 0)
+      y_BLD = y_BLD + taps[i] * earlier_BLD
+    return y_BLD
 
 
 def norm(kind: str, **kwargs: Any) -> nn.Module:
@@ -118,10 +126,17 @@ class SelfAttention(nn.Module):
   dtype: Any = jnp.float32
 
   @nn.compact
-  def __call__(self, x_BLD: jax.Array, *, train: bool) -> jax.Array:
+  def __call__(
+    self, x_BLD: jax.Array, *, train: bool, segment_ids: jax.Array | None = None
+  ) -> jax.Array:
     B, L, D = x_BLD.shape
     if D % self.heads:
       raise ValueError(f'width must divide by {self.heads} heads, got {D}')
+    if self.position == 'rotary' and D // self.heads % 2:
+      raise ValueError(
+        f'rotary positions need an even width of heads, got {D // self.heads} '
+        f'({D} / {self.heads}): change width or heads'
+      )
     kernel = self.param('qkv', _each(self.init), (3, D, D)).astype(self.dtype)
     stacked = jnp.einsum('bld,cde->cble', x_BLD, kernel)
     q_BLHK, k_BLHK, v_BLHK = stacked.reshape(3, B, L, self.heads, D // self.heads)
@@ -130,7 +145,9 @@ class SelfAttention(nn.Module):
       k_BLHK = nn.RMSNorm(dtype=self.dtype, name='k_norm')(k_BLHK)
     if self.position == 'rotary':
       q_BLHK, k_BLHK = rotary(q_BLHK), rotary(k_BLHK)
-    y_BLD = attention(q_BLHK, k_BLHK, v_BLHK, causal=self.causal).reshape(B, L, D)
+    segments = None if segment_ids is None else (segment_ids, segment_ids)
+    y_BLHK = attention(q_BLHK, k_BLHK, v_BLHK, causal=self.causal, segments=segments)
+    y_BLD = y_BLHK.reshape(B, L, D)
     y_BLD = nn.Dense(D, use_bias=False, kernel_init=self.out_init, dtype=self.dtype, name='out')(
       y_BLD
     )

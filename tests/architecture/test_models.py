@@ -1,11 +1,13 @@
 """Properties of the model families."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from bigtrain import architecture
+from bigtrain.architecture import convnets
 
 
 def initialised(model, x, seed=0):
@@ -147,3 +149,39 @@ def test_what_does_not_divide_is_named():
     architecture.DecoderLM(vocab=3, depth=1, width=32, heads=5).init(
       jax.random.key(0), np.zeros((1, 4), int), train=False
     )
+
+
+@pytest.mark.parametrize('knobs', DECODERS[:3])
+def test_a_decoder_keeps_packed_documents_apart(knobs):
+  model = architecture.DecoderLM(vocab=11, depth=2, width=32, heads=4, **knobs)
+  tokens = np.random.default_rng(0).integers(0, 11, (1, 12))
+  variables = initialised(model, tokens)
+  segments = np.array([[0] * 5 + [1] * 7])
+  packed = model.apply(variables, tokens, train=False, segment_ids=segments)
+  for part in (slice(0, 5), slice(5, 12)):
+    alone = model.apply(variables, tokens[:, part], train=False)
+    np.testing.assert_allclose(packed[:, part], alone, atol=2e-5)
+  together = model.apply(variables, tokens, train=False)
+  assert not np.allclose(packed, together, atol=1e-3)
+
+
+def test_more_tokens_than_learned_positions_are_refused():
+  model = architecture.DecoderLM(vocab=11, depth=1, width=32, length=8, **NANOGPT)
+  with pytest.raises(ValueError, match='no longer than the 8 learned positions, got 9'):
+    model.init(jax.random.key(0), np.zeros((1, 9), int), train=False)
+
+
+def test_halving_is_max_pooling():
+  for height, width in ((8, 8), (7, 5), (1, 3)):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, height, width, 3)), jnp.float32)
+
+    for fast, slow in ((convnets.maxima, pooled), (grad_of(convnets.maxima), grad_of(pooled))):
+      np.testing.assert_array_equal(fast(x), slow(x))
+
+
+def pooled(x):
+  return nn.max_pool(x, (2, 2), (2, 2), padding='SAME')
+
+
+def grad_of(f):
+  return jax.grad(lambda x: jnp.square(f(x)).sum())
