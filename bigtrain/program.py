@@ -7,6 +7,7 @@ first call and for fixed shapes, so nothing can be recompiled behind the loop's 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +136,8 @@ class Program:
     total: dict[str, Mean] = {}
     rows: list[dict[str, np.ndarray]] = []
     waiting = None  # The batch before: fetched while the device works on this one.
-    for batch in [*evaluation.data.iterator(jax.process_index(), jax.process_count()), None]:
+    batches = evaluation.data.iterator(jax.process_index(), jax.process_count())
+    for batch in itertools.chain(batches, [None]):
       if waiting is not None:
         means, table, weight = waiting
         total = _add(total, {key: mean.host() for key, mean in means.items()})

@@ -31,8 +31,9 @@ def experiment(
 ) -> Experiment:
   """Returns the experiment; each argument is also a flag."""
   # Data: windows anywhere in the first 90 % of the text, and consecutive ones in the rest.
-  train, held_out = data.split_by_position(data.shakespeare(), 0.1)
-  characters = data.Characters(data.shakespeare())
+  text = data.shakespeare()
+  train, held_out = data.split_by_position(text, 0.1)
+  characters = data.Characters(text)
   train = data.pack(train, length, characters, stride=1)
   held_out = data.pack(held_out, length, characters)
 

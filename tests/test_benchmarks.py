@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from benchmarks import baselines, nanogpt_bigtrain, nanogpt_race
+from benchmarks import baselines, blocks, nanogpt_race
 from benchmarks import nanogpt_recipe as recipe
 
 SYMBOLS = 5
@@ -149,7 +149,7 @@ class Counted:
 def test_gate_lets_through_what_was_ordered_and_no_more():
   orders, done = queue.Queue(), queue.Queue()
   batches = Counted()
-  gate = nanogpt_bigtrain.Gate(batches, orders, done).iterator(0, 1)
+  gate = blocks.Gate(batches, orders, done).iterator(0, 1)
   threading.Thread(target=lambda: [next(gate) for _ in range(100)], daemon=True).start()
   for total in (3, 8):
     orders.put(total - batches.taken)

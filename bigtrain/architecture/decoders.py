@@ -25,10 +25,13 @@ class DecoderBlock(nn.Module):
     self, x_BLD: jax.Array, *, train: bool, segment_ids: jax.Array | None = None
   ) -> jax.Array:
     m = self.model
+    if m.init_scale:
+      # Each block adds to the stream twice; the sum should not grow with depth.
+      out_init = nn.initializers.normal(m.init_scale / math.sqrt(2 * m.depth))
+    else:
+      out_init = nn.initializers.zeros
     init = nn.initializers.normal(m.init_scale or 1 / math.sqrt(m.width))
-    # Each block adds to the stream twice; the sum should not grow with depth.
-    out_init = nn.initializers.normal((m.init_scale or 0) / math.sqrt(2 * m.depth))
-    kinds = {'init': init, 'out_init': out_init if m.init_scale else nn.initializers.zeros}
+    kinds = {'init': init, 'out_init': out_init}
     y_BLD = norm(m.norm, dtype=m.dtype, name='attention_norm')(x_BLD)
     if m.conv:
       y_BLD = CausalConv(m.conv, name='attention_conv')(y_BLD, segment_ids)

@@ -21,8 +21,7 @@ def gelu(x: jax.Array) -> jax.Array:
   """The exact Gaussian error linear unit, x Phi(x) (Hendrycks and Gimpel 2016).
 
   `jax.nn.gelu(approximate=False)` computes the same through erfc, which XLA's CPU backend runs on
-  one
-  thread: a transformer's step takes 1.3x as long.
+  one thread: a transformer's step takes 1.3x as long.
   """
   return 0.5 * x * (1 + jax.lax.erf(x * jnp.asarray(math.sqrt(0.5), x.dtype)))
 

@@ -65,18 +65,17 @@ class ViT(nn.Module):
   def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
     """Maps images [B, height, width, channels] to logits [B, C]; uint8 is scaled to [0, 1]."""
     image = scaled(image)
-    size = image.shape[1:3]
-    if size[0] % self.patch or size[1] % self.patch:
-      raise ValueError(f'the image must divide by patches of {self.patch} pixels, got {size}')
-    # Pixels of a patch as features: a strided convolution, as one product.
     B, height, width, channels = image.shape
     p = self.patch
+    if height % p or width % p:
+      raise ValueError(f'the image must divide by patches of {p} pixels, got {(height, width)}')
+    # Pixels of a patch as features: a strided convolution, as one product.
     x = image.reshape(B, height // p, p, width // p, p, channels).swapaxes(2, 3)
     x_BLD = x.reshape(B, height * width // p**2, p * p * channels)
     x_BLD = nn.Dense(self.width, dtype=self.dtype, name='embed')(x_BLD)
     if self.pool == 'cls':
       token = self.param('cls_embed', nn.initializers.zeros, (1, 1, self.width))
-      token = jnp.broadcast_to(token, (x_BLD.shape[0], 1, self.width)).astype(x_BLD.dtype)
+      token = jnp.broadcast_to(token, (B, 1, self.width)).astype(x_BLD.dtype)
       x_BLD = jnp.concatenate([token, x_BLD], axis=1)
     elif self.pool != 'mean':
       raise ValueError(f"pool must be 'mean' or 'cls', got {self.pool!r}")

@@ -1,10 +1,13 @@
 """Splits: parts of a source that share no record.
 
 Held-out data is for choosing, test data for one look at the end. Which split to use:
-  stratified   a small labelled set that does not grow: each part has the classes in equal shares.
-  by hash      a set that grows: a record's part hangs on its identity alone, so adding data moves
-  no old record. by document  texts (or anything that comes in groups): all records of one document
-  land in one part, by hash. by position  one text, or a series in time: the end is held out.
+
+- stratified: a small labelled set that does not grow; each part has the classes in equal shares.
+- by hash: a set that grows; a record's part hangs on its identity alone, so adding data moves no
+  old record.
+- by document: texts, or anything in groups; all records of one land in one part, by hash.
+- by position: one text, or a series in time; the end is held out.
+
 Every function returns (train, held_out, test), or (train, held_out) where `test` is 0.
 """
 

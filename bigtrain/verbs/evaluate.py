@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bigtrain.verbs.train import prepare as prepare
+
 if TYPE_CHECKING:
   from bigtrain.experiment import Experiment
-
-
-def prepare() -> None:
-  """Starts JAX as the backend wants it, before the experiment can touch a device."""
-  from bigtrain import compute
-
-  compute.start()
 
 
 def evaluate(

@@ -11,26 +11,26 @@ from bigtrain import data
 from bigtrain.data import corpora
 
 
-def test_importing_the_room_is_light():
-  code = (
-    'import sys; import bigtrain.data as data; dir(data);'
-    "heavy = 'numpy jax grain sklearn pyarrow PIL tokenizers tensorflow_datasets'.split();"
-    'print(sorted({*heavy} & {*sys.modules}))'
-  )
+def loaded(code, names):
+  """Which of these libraries a fresh process has loaded after some code."""
+  code = f'import sys; {code}; print(sorted({{*{names.split()}}} & {{*sys.modules}}))'
   out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-  assert out.stdout.strip() == '[]'
+  return out.stdout.strip()
+
+
+def test_importing_the_room_is_light():
+  heavy = 'numpy jax grain sklearn pyarrow PIL tokenizers tensorflow_datasets'
+  assert loaded('import bigtrain.data as data; dir(data)', heavy) == '[]'
 
 
 def test_small_sets_load_without_slow_libraries():
   code = (
-    'import sys; from bigtrain import data;'
+    'from bigtrain import data;'
     'next(data.forever(data.split_stratified(data.digits())[0], 8).iterator());'
-    'data.pack(data.arrays(text=["abc" * 99]), 8);'
-    "slow = 'sklearn pyarrow PIL tokenizers tensorflow tensorflow_datasets pandas'.split();"
-    'print(sorted({*slow} & {*sys.modules}))'
+    'data.pack(data.arrays(text=["abc" * 99]), 8)'
   )
-  out = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-  assert out.stdout.strip() == '[]'
+  slow = 'sklearn pyarrow PIL tokenizers tensorflow tensorflow_datasets pandas'
+  assert loaded(code, slow) == '[]'
 
 
 def test_every_name_of_the_room_is_there():
