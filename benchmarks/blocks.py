@@ -31,6 +31,11 @@ class Loop:
       raise error
     return time.perf_counter() - begin
 
+  def close(self) -> None:
+    """Ends the loop, and waits until its checkpoints are written."""
+    self._orders.put(0)
+    self._thread.join()
+
   def _train(self) -> None:
     from bigtrain.program import Program
     from bigtrain.train import fit
@@ -40,12 +45,21 @@ class Loop:
         program = Program(self._experiment)
         self.parameters = program.parameters
         fit(program, workdir, progress=False)
+    except Ended:
+      pass
     except Exception as error:
       self._done.put(error)
 
 
+class Ended(Exception):
+  """No more steps are wanted."""
+
+
 class Gate:
-  """Batches that come only when ordered, so that a loop can be run a block of steps at a time."""
+  """Batches that come only when ordered, so that a loop can be run a block of steps at a time.
+
+  An order of 0 ends the loop by raising `Ended`.
+  """
 
   def __init__(self, batches: Any, orders: queue.Queue, done: queue.Queue):
     self._batches, self._orders, self._done = batches, orders, done
@@ -71,5 +85,7 @@ class Gate:
         jax.block_until_ready([x for x in jax.live_arrays() if not x.is_deleted()])
         self._done.put(None)
       self._left = self._orders.get()
+      if not self._left:
+        raise Ended
     self._left -= 1
     return next(self._inner)

@@ -54,6 +54,7 @@ def main() -> None:
     block()
     seconds = np.array([(block(), loop.steps(BLOCK)) for _ in range(ROUNDS)])
     ratio = np.median(seconds[:, 1] / seconds[:, 0])
+    loop.close()
     step = np.median(seconds, axis=0) / BLOCK * 1e3
     print(f'{name:22} {step[0]:9.3f} {step[1]:9.3f} {ratio:7.3f}')
 

@@ -96,7 +96,7 @@ class Experiment:
   objective: Objective
   optimizer: optax.GradientTransformation
   steps: int
-  schedule: Callable[[int], Any] | None = None
+  schedule: Callable[[Any], Any] | None = None
   evals: Mapping[str, Eval] = dataclasses.field(default_factory=dict)
   partition: Partition | None = None
   accumulate: int = 1

@@ -1,12 +1,13 @@
-"""From the device to the journal: the Means of each step, fetched one dispatch late.
+"""From the device to the journal: the Means of each step, fetched two dispatches late.
 
-Fetching waits for the device. While it waits for the dispatch before, the next one is queued
-already, so the device never idles for the sake of a log line.
+Fetching waits for the device. While it waits for a dispatch, the next two are queued already: the
+device idles neither for a log line nor while another thread holds Python.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,8 @@ import numpy as np
 from bigtrain.evaluation import Mean
 from bigtrain.journal import Journal, Meter, Progress
 
+_QUEUED = 2  # Dispatches behind the one that is waited for.
+
 
 class History:
   """Averages Means between entries of the journal, and refuses what is not finite.
@@ -26,47 +29,45 @@ class History:
     progress: What is shown meanwhile.
     meter: Measures speed between entries.
     log_every: Steps between entries.
-    schedule: The learning rate by step, if it is to be logged.
   """
 
-  def __init__(
-    self,
-    journal: Journal,
-    progress: Progress,
-    meter: Meter,
-    log_every: int,
-    schedule: Callable[[int], Any] | None = None,
-  ):
+  def __init__(self, journal: Journal, progress: Progress, meter: Meter, log_every: int):
     self._journal, self._progress, self._meter = journal, progress, meter
-    self._log_every, self._schedule = log_every, schedule
-    self._pending: tuple[int, int, Mapping[str, Mean]] | None = None
+    self._log_every = log_every
+    self._pending: deque[tuple[int, int, Mapping[str, Mean]]] = deque()
     self._sums: dict[str, Mean] = {}
+    self.step_seconds = 0.0  # Between the last two entries; 0 before the first.
 
   @contextmanager
   def loading(self) -> Iterator[None]:
     """Around the reading of data: the device waited for it if it ran out of work meanwhile."""
     before = time.monotonic()
     yield
-    pending = jax.tree.leaves(self._pending and self._pending[2])
-    if pending and pending[0].is_ready():
+    if self._pending and jax.tree.leaves(self._pending[-1][2])[0].is_ready():
       self._meter.wait(time.monotonic() - before)
 
   def add(self, step: int, count: int, means: Mapping[str, Mean]) -> None:
-    """Queues the Means of the `count` steps that end at `step`; fetches those queued before."""
-    self._meter.add(count)
-    self.flush()
-    self._pending = (step, count, means)
-
-  def flush(self) -> None:
-    """Fetches what is queued.
+    """Queues the Means of the `count` steps that end at `step`; fetches the oldest in the queue.
 
     Raises:
       FloatingPointError: A loss or a gradient is not finite.
     """
-    if self._pending is None:
-      return
-    step, count, means = self._pending
-    self._pending = None
+    self._meter.add(count)
+    self._pending.append((step, count, means))
+    if len(self._pending) > _QUEUED:
+      self._fetch()
+
+  def flush(self) -> None:
+    """Fetches all that is queued.
+
+    Raises:
+      FloatingPointError: A loss or a gradient is not finite.
+    """
+    while self._pending:
+      self._fetch()
+
+  def _fetch(self) -> None:
+    step, count, means = self._pending.popleft()
     # Steps of a dispatch are stacked; a single one is not.
     rows = {
       key: (np.atleast_1d(mean.total)[:count].astype(float), np.atleast_1d(mean.weight)[:count])
@@ -86,12 +87,11 @@ class History:
       self._log(step)
 
   def _log(self, step: int) -> None:
-    speed = self._meter.read()
+    self.step_seconds, speed = self._meter.read()
     means = {key: float(mean.value) for key, mean in self._sums.items()}
     self._sums = {}
-    rate = {'learning_rate': float(self._schedule(step - 1))} if self._schedule else {}
-    entry = {**means, **rate, **speed}
-    self._journal.write(step, {f'train/{key}': value for key, value in entry.items()})
+    entry = {f'train/{key}': value for key, value in {**means, **speed}.items()}
+    self._journal.write(step, entry)
     self._progress.update(step, {'loss': means['loss'], **speed})
 
   def evaluated(

@@ -135,18 +135,15 @@ class Meter:
     yield
     self._start += time.monotonic() - before
 
-  def read(self) -> dict[str, float]:
-    """Returns the figures since the last reading, and starts anew."""
+  def read(self) -> tuple[float, dict[str, float]]:
+    """Returns the seconds of a step and the figures since the last reading, and starts anew."""
     seconds = max(time.monotonic() - self._start, 1e-9)
-    steps_per_second = self._steps / seconds
-    figures = {
-      'examples_per_second': steps_per_second * self._batch,
-      'data_wait': self._wait / seconds,
-    }
+    step = seconds / max(self._steps, 1)
+    figures = {'examples_per_second': self._batch / step, 'data_wait': self._wait / seconds}
     if self._peak and self._flops:
-      figures['mfu'] = steps_per_second * self._flops / self._peak
+      figures['mfu'] = self._flops / step / self._peak
     self._reset()
-    return figures
+    return step, figures
 
 
 class Progress:

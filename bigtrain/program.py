@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -91,6 +92,13 @@ class Program:
   def compile(self) -> None:
     """Compiles the training step now, rather than at the first `run`."""
     _ = self._step
+
+  def start(self) -> TrainState:
+    """Returns `init()`, and compiles the step: XLA works on one while Python traces the other."""
+    with ThreadPoolExecutor(1) as side:
+      state = side.submit(self.init)
+      self.compile()
+      return state.result()
 
   def place(self, batches: list[dict[str, np.ndarray]]) -> Batch:
     """Stacks and places this host's rows of up to `per_dispatch` batches on the mesh, for `run`."""

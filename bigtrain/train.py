@@ -2,7 +2,7 @@
 
 One step: Grain yields this host's share of the batch; it is placed on the mesh while the device is
 busy with the step before; the objective gives Means and their gradient; Optax updates; the old
-state is donated. The loop then fetches the Means of the step *before*, so it never waits for the
+state is donated. The loop then fetches the Means of an *earlier* step, so it never waits for the
 device but there. When due it evaluates, then saves the state together with the position in the
 data. What is compiled, and for which devices, is `program.py`.
 
@@ -33,6 +33,8 @@ from bigtrain.journal import Journal, Progress
 if TYPE_CHECKING:
   from bigtrain.experiment import Apply, Batch, Eval, Experiment
   from bigtrain.program import Program
+
+_SAVE_SECONDS = 180.0  # Between checkpoints, about, if the caller does not count them in steps.
 
 
 @struct.dataclass
@@ -147,6 +149,9 @@ def train_step(
     decay = jnp.minimum(experiment.ema, (1 + state.step) / (10 + state.step))
     ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), ema, params)
   means['grad_norm'] = Mean(total=optax.tree.norm(grads), weight=jnp.ones(()))
+  if experiment.schedule:
+    rate = jnp.asarray(experiment.schedule(state.step), jnp.float32)
+    means['learning_rate'] = Mean(total=rate, weight=jnp.ones(()))
   return TrainState(state.step + 1, params, model_state, opt_state, ema), means
 
 
@@ -159,16 +164,19 @@ def train_steps(
     The state, and Means stacked by step; those after `count` are zero.
   """
 
+  # Not compiled apart: jitted so that it is traced once for both calls below.
+  step = jax.jit(functools.partial(train_step, experiment))
+
   def take(index):
     return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, 0, False), batches)
 
   def body(index, carry):
     state, kept = carry
-    state, means = train_step(experiment, state, take(index))
+    state, means = step(state, take(index))
     return state, jax.tree.map(lambda all, one: all.at[index].set(one), kept, means)
 
   steps = jax.tree.leaves(batches)[0].shape[0]
-  means = jax.eval_shape(lambda state: train_step(experiment, state, take(0))[1], state)
+  _, means = jax.eval_shape(step, state, take(0))
   kept = jax.tree.map(lambda x: jnp.zeros((steps, *x.shape), x.dtype), means)
   # `count` is an argument, not a constant: a short dispatch runs the same program, to the same
   # bits.
@@ -207,7 +215,7 @@ def fit(
   workdir: str | None = None,
   *,
   log_every: int = 50,
-  save_every: int = 1_000,
+  save_every: int = 0,
   progress: bool = True,
 ) -> Run:
   """Trains to the experiment's last step, from the newest checkpoint if the workdir has one.
@@ -216,7 +224,8 @@ def fit(
     program: The compiled experiment.
     workdir: Where journal and checkpoints are kept; None keeps nothing.
     log_every: Steps between entries of the journal.
-    save_every: Steps between checkpoints; the end, and a stop on request, always save.
+    save_every: Steps between checkpoints, 0 for as many as take some minutes; the end, and a stop
+      on request, always save.
     progress: Whether to show the live line.
 
   Raises:
@@ -226,28 +235,30 @@ def fit(
   checkpoints = Checkpoints(workdir) if workdir else None
   iterator = experiment.data.iterator(jax.process_index(), jax.process_count())
   step = max(checkpoints.steps(), default=0) if checkpoints else 0
-  if checkpoints and step:
+  if not (checkpoints and step):
+    state = program.start()
+  else:
     state, position = checkpoints.restore(step, program.shapes)
     iterator.set_state(position)
-  else:
-    state = program.init()
-  if step < experiment.steps:
-    if checkpoints:  # Importing Orbax takes as long as compiling: side by side.
-      threading.Thread(target=checkpoints.preload, daemon=True).start()
-    program.compile()
-
+    if step < experiment.steps:
+      program.compile()
   journal = Journal(workdir if jax.process_index() == 0 else None, step)
   bar = Progress(experiment.steps, experiment.data.batch, shown=progress)
-  history = History(journal, bar, program.meter(), log_every, experiment.schedule)
+  history = History(journal, bar, program.meter(), log_every)
   evals = experiment.evals
-  periods = [log_every, save_every, *(e.every for e in evals.values() if e.every)]
+  periods = [log_every, *(e.every for e in evals.values() if e.every)]
   with contextlib.ExitStack() as stack:
     for opened in (journal, bar, *([checkpoints] if checkpoints else [])):
       stack.callback(opened.close)
     stack.enter_context(compute.together())  # Innermost: closing may wait for the other hosts.
     stop = stack.enter_context(compute.StopRequest())
+    if checkpoints:  # Importing Orbax takes half a second: while the device has work.
+      threading.Thread(target=checkpoints.preload, daemon=True).start()
     while step < experiment.steps and not stop.reached():
-      due = min(period - step % period for period in periods)
+      if not save_every and history.step_seconds:  # Known now: all hosts take the first one's word.
+        pace = _SAVE_SECONDS / history.step_seconds
+        save_every = compute.agreed(log_every * max(1, round(pace / log_every)))
+      due = min(period - step % period for period in [*periods, save_every or log_every])
       count = min(program.per_dispatch, due, experiment.steps - step)
       with history.loading():
         batches = program.place([next(iterator) for _ in range(count)])
@@ -257,7 +268,7 @@ def fit(
 
       for name in [name for name, e in evals.items() if e.every and step % e.every == 0]:
         history.evaluated(step, name, program.evaluate, state)
-      if checkpoints and step % save_every == 0:
+      if checkpoints and save_every and step % save_every == 0:
         history.flush()  # A state that is not finite must not become a checkpoint.
         checkpoints.save(step, state, iterator.get_state())
 

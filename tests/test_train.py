@@ -12,6 +12,7 @@ import toys
 
 from bigtrain import compute, data, train
 from bigtrain.evaluation import Mean
+from bigtrain.iteration import Checkpoints
 from bigtrain.program import Program
 
 
@@ -122,6 +123,28 @@ def test_resumed_equals_uninterrupted_to_the_bit(tmp_path, k):
   resumed = fit(toys.experiment(), part, save_every=3)
   assert_equal(whole.state, resumed.state)
   assert whole.results == resumed.results
+
+
+def test_without_a_period_in_steps_checkpoints_come_after_some_time(tmp_path, monkeypatch):
+  def saved(folder, seconds):
+    monkeypatch.setattr(train, '_SAVE_SECONDS', seconds)
+    steps = []
+    monkeypatch.setattr(Checkpoints, 'save', lambda self, step, *_: steps.append(step))
+    fit(toys.experiment(), str(tmp_path / folder), log_every=5)
+    return steps
+
+  assert saved('never', 1e6) == [30]
+  # Known from the first entry on, which is fetched two dispatches late.
+  often = saved('often', 0.0)
+  assert set(range(20, 31, 5)) <= set(often) <= set(range(5, 31, 5))
+
+
+def test_the_journal_has_the_mean_rate_of_its_steps(tmp_path):
+  plain = toys.experiment()
+  fit(dataclasses.replace(plain, schedule=lambda step: 0.5 * step), str(tmp_path), log_every=10)
+  rows = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+  rates = [row['train/learning_rate'] for row in rows if 'train/learning_rate' in row]
+  np.testing.assert_allclose(rates, [0.5 * 4.5, 0.5 * 14.5, 0.5 * 24.5])
 
 
 def test_record_order_goes_on_where_it_stopped(tmp_path):

@@ -23,4 +23,5 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.compute.partitions import fsdp as fsdp
   from bigtrain.compute.partitions import replicate as replicate
   from bigtrain.compute.signals import StopRequest as StopRequest
+  from bigtrain.compute.signals import agreed as agreed
   from bigtrain.compute.signals import together as together

@@ -1,4 +1,6 @@
-"""Stop requests: Ctrl-C and SIGTERM become a flag that the training loop reads between steps.
+"""What hosts agree on, and when they stop.
+
+Stop requests: Ctrl-C and SIGTERM become a flag that the training loop reads between steps.
 
 The first signal asks for a stop: the loop saves and says how to go on. The second ends the process
 at once. With several hosts, SIGTERM belongs to `jax.distributed`, which tells all of them the point
@@ -65,6 +67,13 @@ class StopRequest:
   def exit_code(self) -> int:
     """130 after Ctrl-C and 143 after SIGTERM, as shells have it."""
     return 128 + (self.signal or signal.SIGTERM)
+
+
+def agreed(value: int) -> int:
+  """Returns the first host's value on every host; all must call this at the same step."""
+  if jax.process_count() == 1:
+    return value
+  return int(multihost_utils.broadcast_one_to_all(value))
 
 
 @contextlib.contextmanager

@@ -15,10 +15,10 @@ Record = Mapping[str, Any]
 Columns = dict[str, np.ndarray]
 
 _NARROW = {
-  'int64': np.int32,
-  'uint64': np.uint32,
-  'float64': np.float32,
-  'complex128': np.complex64,
+  np.dtype(np.int64): np.dtype(np.int32),
+  np.dtype(np.uint64): np.dtype(np.uint32),
+  np.dtype(np.float64): np.dtype(np.float32),
+  np.dtype(np.complex128): np.dtype(np.complex64),
 }
 
 
@@ -32,7 +32,7 @@ def narrow(key: str, values: np.ndarray) -> np.ndarray:
   Raises:
     ValueError: where an integer does not fit.
   """
-  target = _NARROW.get(values.dtype.name)
+  target = _NARROW.get(values.dtype)
   if target is None:
     return values
   if values.dtype.kind in 'iu' and values.size:
@@ -41,7 +41,7 @@ def narrow(key: str, values: np.ndarray) -> np.ndarray:
     if low < limits.min or high > limits.max:
       worst = low if low < limits.min else high
       raise ValueError(
-        f'data: {key!r} holds {worst}, which does not fit {limits.dtype}: '
+        f'data: {key!r} holds {worst}, which does not fit {target}: '
         'number the values from 0, or leave the key out by a map'
       )
   return values.astype(target)

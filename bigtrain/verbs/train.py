@@ -23,7 +23,7 @@ def train(
   workdir: str = '',  # Where the run is kept.
   mesh: str = '',  # Devices by axis, such as data:2,fsdp:-1; empty is all on fsdp.
   log_every: int = 50,  # Steps between entries of the journal.
-  save_every: int = 1_000,  # Steps between checkpoints; the end always saves.
+  save_every: int = 0,  # Steps between checkpoints; 0 is about three minutes. The end always saves.
   progress: Literal['auto', 'off'] = 'auto',  # The live line on a terminal, log lines elsewhere.
   record: Record | None = None,
 ) -> None:
@@ -35,9 +35,13 @@ def train(
   from bigtrain.program import Program
   from bigtrain.train import fit
 
-  for name, steps in {'log_every': log_every, 'save_every': save_every}.items():
-    if steps < 1:
-      raise ValueError(f'--{name} counts steps and must be at least 1, got {steps}')
+  if log_every < 1:
+    raise ValueError(f'--log_every counts steps and must be at least 1, got {log_every}')
+  if save_every < 0:
+    raise ValueError(
+      f'--save_every counts steps and must be at least 1, or 0 for about three minutes, '
+      f'got {save_every}'
+    )
   program = Program(experiment, mesh)
   check_training(program)
   check_evals(program, experiment.evals)
