@@ -15,13 +15,14 @@ import numpy as np
 
 from benchmarks.blocks import Loop
 from bigtrain.program import Program
-from experiments import digits, shakespeare
+from experiments import digits, shakespeare, stdlib_lm
 
 BLOCK = 200  # Steps; a multiple of log_every, so that a dispatch ends with each block.
 ROUNDS = 7
 CASES = {
   'digits': lambda: digits.experiment(),
   'digits --model=mlp': lambda: digits.experiment(model='mlp'),
+  'stdlib_lm': lambda: stdlib_lm.experiment(),
   'shakespeare, recipe': lambda: shakespeare.experiment(**shakespeare.NANOGPT),
 }
 

@@ -101,5 +101,6 @@ class History:
     with self._meter.paused():
       metrics = evaluate(name, state)
     self._journal.write(step, {f'{name}/{key}': value for key, value in metrics.items()})
-    shown = '  '.join(f'{key} {value:.4g}' for key, value in metrics.items())
+    first = list(metrics.items())[:4]  # What fits a line; the journal has them all.
+    shown = '  '.join(f'{key} {value:.4g}' for key, value in first)
     self._progress.say(f'step {step}  {name}: {shown}')

@@ -55,7 +55,7 @@ def experiment(
     schedule=schedule,
     steps=steps,
     evals={
-      'held_out': Eval(data.once(held_out, 256), *metrics, every=max(1, steps // 4)),
+      'held_out': Eval(data.once(held_out, 256), *metrics, every=-(-steps // 4)),
       'test': Eval(data.once(test, 256), *metrics),
     },
     ema=0.998,

@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from bigtrain.program import Program
+from experiments import shakespeare
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FASHION = pathlib.Path('/usr/share/datasets/fashion-mnist')
 
@@ -19,6 +22,9 @@ TINY = {
     ['--model=convnet', '--width=16'],
   ],
   'fashion': [['--width=4', '--epochs=1', '--batch=19000']],
+  'stdlib_lm': [
+    ['--epochs=0.001', '--vocab=0', '--length=64', '--batch=64', '--depth=1', '--width=32'],
+  ],
   'shakespeare': [
     ['--steps=20', '--every=10', '--depth=1', '--width=32'],
     ['--steps=20', '--depth=1', '--width=32', '--nomodern', '--conv=0', '--optimizer=adamw'],
@@ -64,6 +70,17 @@ def test_levers_are_knobs_of_their_experiment():
       rooms = ('data', 'compute', 'architecture', 'tuning', 'evaluation', 'iteration')
       assert lever.split(':')[0] in rooms
       assert set(knobs) <= set(module.experiment.__kwdefaults__)
+
+
+def test_the_race_is_run_with_no_more_parameters_than_the_recipe(tmp_path, monkeypatch):
+  kinds = ''.join(chr(i) for i in range(33, 33 + 65))  # As many as tiny-shakespeare has.
+  (tmp_path / 'tinyshakespeare.txt').write_text(kinds * 100)
+  monkeypatch.setenv('BIGTRAIN_DATA', str(tmp_path))
+  recipe, race = (
+    Program(shakespeare.experiment(**knobs)).parameters
+    for knobs in (shakespeare.NANOGPT, shakespeare.RACE)
+  )
+  assert race <= recipe == 804_096
 
 
 def test_a_fork_runs_from_an_empty_folder(tmp_path):

@@ -15,6 +15,7 @@ with _epy.lazy_api_imports(globals()):
 
   # Maps over whole batches.
   from bigtrain.data.augmentation import compose as compose
+  from bigtrain.data.augmentation import random_affine as random_affine
   from bigtrain.data.augmentation import random_crop as random_crop
   from bigtrain.data.augmentation import random_flip as random_flip
   from bigtrain.data.augmentation import scale as scale

@@ -68,6 +68,57 @@ def random_crop(
   return crop
 
 
+def random_affine(
+  *,
+  rotate: float = 0.0,
+  scale: float = 0.0,
+  shear: float = 0.0,
+  shift: float = 0.0,
+  key: str = 'image',
+) -> Map:
+  """Returns a map that turns, scales, slants and moves each image about its centre.
+
+  Each amount is drawn uniformly between minus and plus its bound. Pixels are interpolated linearly
+  between the four around, and what comes from outside of the image is zero (Simard et al. 2003,
+  section 2).
+
+  Args:
+    rotate: degrees.
+    scale: share of the size; 0.1 gives sizes from 0.9 to 1.1. Both sides are scaled alike.
+    shear: pixels sideways for each pixel down.
+    shift: pixels, on either axis; any fraction of a pixel may come out.
+    key: images [B, H, W, C]; integers are rounded.
+
+  Raises:
+    ValueError: for a negative bound, or a scale of 1 and more; by the map, where the images have no
+      four axes.
+  """
+  bounds = {'rotate': rotate, 'scale': scale, 'shear': shear, 'shift': shift}
+  for name, bound in bounds.items():
+    if bound < 0 or (name == 'scale' and bound >= 1):
+      raise ValueError(
+        f'data.random_affine: {name} must be at least 0{" and below 1" * (name == "scale")}, '
+        f'got {bound}'
+      )
+
+  def affine(batch: Batch, rng: Draws) -> Batch:
+    image_BHWC = _images(batch, key, 'random_affine')
+    height, width = image_BHWC.shape[1:3]
+    most = np.array([np.deg2rad(rotate), scale, shear, shift, shift], np.float32)
+    drawn_B5 = (2 * rng.random(5) - 1) * most
+    angle, size, slant, down, right = drawn_B5.T[..., None, None]  # [B, 1, 1] each.
+    # From each pixel that is to be, [B, H, W], back to where it comes from.
+    y = (np.arange(height, dtype=np.float32) - (height - 1) / 2)[:, None] - down
+    x = (np.arange(width, dtype=np.float32) - (width - 1) / 2)[None, :] - right
+    x = x - slant * y
+    cos, sin = np.cos(angle) / (1 + size), np.sin(angle) / (1 + size)
+    from_y = cos * y - sin * x + (height - 1) / 2
+    from_x = sin * y + cos * x + (width - 1) / 2
+    return {**batch, key: _interpolated(image_BHWC, from_y, from_x)}
+
+  return affine
+
+
 def random_flip(*, key: str = 'image', probability: float = 0.5) -> Map:
   """Returns a map that mirrors each image left to right, with `probability`.
 
@@ -98,6 +149,26 @@ def scale(*, key: str = 'image', factor: float = 1 / 255, offset: float = 0.0) -
     return {**batch, key: values}
 
   return scaled
+
+
+def _interpolated(image_BHWC: np.ndarray, y_BHW: np.ndarray, x_BHW: np.ndarray) -> np.ndarray:
+  """Reads images at fractional places, linearly between pixels; zero outside."""
+  rows, height, width, channels = image_BHWC.shape
+  # A frame of two zeros: a place next to the image has neighbours, and one far out is moved there.
+  padded = np.zeros((rows, height + 4, width + 4, channels), np.float32)
+  padded[:, 2:-2, 2:-2] = image_BHWC
+  y_BHW = np.clip(y_BHW, -2, height) + 2
+  x_BHW = np.clip(x_BHW, -2, width) + 2
+  top_BHW, left_BHW = np.floor(y_BHW).astype(np.int64), np.floor(x_BHW).astype(np.int64)
+  down_BHW1, right_BHW1 = (y_BHW - top_BHW)[..., None], (x_BHW - left_BHW)[..., None]
+  pixels = padded.reshape(-1, channels)
+  first_BHW = (np.arange(rows)[:, None, None] * (height + 4) + top_BHW) * (width + 4) + left_BHW
+  upper = pixels[first_BHW] * (1 - right_BHW1) + pixels[first_BHW + 1] * right_BHW1
+  first_BHW += width + 4
+  lower = pixels[first_BHW] * (1 - right_BHW1) + pixels[first_BHW + 1] * right_BHW1
+  values = upper * (1 - down_BHW1) + lower * down_BHW1
+  kind = image_BHWC.dtype
+  return (np.rint(values) if kind.kind in 'iu' else values).astype(kind)
 
 
 def _images(batch: Batch, key: str, name: str) -> np.ndarray:

@@ -41,6 +41,49 @@ def test_a_crop_is_one_window_of_the_padded_image(channels, mode):
   assert got['label'] is batch['label']
 
 
+class Drawn:
+  """Draws that are all the same."""
+
+  def __init__(self, value):
+    self.value = value
+
+  def random(self, *shape):
+    return np.full((64, *shape), self.value, np.float32)
+
+
+def test_an_affine_map_without_bounds_changes_nothing():
+  batch = images()
+  assert np.array_equal(data.random_affine()(batch, draws())['image'], batch['image'])
+
+
+def test_an_affine_map_turns_moves_and_scales_as_it_says():
+  batch = images(height=8, width=8)
+  image = batch['image']
+
+  def mapped(draw, **bounds):
+    got = data.random_affine(**bounds)(batch, Drawn(draw))['image']
+    assert got.dtype == np.uint8
+    return got
+
+  assert np.array_equal(mapped(1, rotate=90), np.rot90(image, -1, axes=(1, 2)))
+  assert np.array_equal(mapped(0, rotate=90), np.rot90(image, axes=(1, 2)))
+  # Down and right by one pixel; zeros come in.
+  moved = np.pad(image, ((0, 0), (1, 0), (1, 0), (0, 0)))[:, :8, :8]
+  assert np.array_equal(mapped(1, shift=1), moved)
+  halfway = (image[:, :, :-1].astype(float) + image[:, :, 1:]) / 2
+  between = mapped(0.75, shift=1)[:, 1:, 1:].astype(float)  # Half a pixel each way.
+  assert np.abs(between - (halfway[:, :-1] + halfway[:, 1:]) / 2).max() <= 0.5
+  # At half the size, a pixel is the mean of four, and the frame is empty.
+  small = mapped(0, scale=0.5)
+  four = image.reshape(64, 4, 2, 4, 2, 3).mean((2, 4))
+  assert np.abs(small[:, 2:6, 2:6] - four).max() <= 0.5
+  assert not small[:, 0].any()
+  # Rows go sideways by as much as they lie below the middle; the middle lies between two rows.
+  slanted = mapped(1, shear=2)
+  assert np.array_equal(slanted[:, 4, 1:], image[:, 4, :-1])
+  assert np.array_equal(slanted[:, 3, :-1], image[:, 3, 1:])
+
+
 def test_no_padding_changes_nothing():
   assert np.array_equal(data.random_crop(0)(images(), draws())['image'], images()['image'])
 

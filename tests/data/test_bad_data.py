@@ -160,6 +160,8 @@ CASES = {
     ["'x'", '(2,)', '[B, H, W, C]'],
   ),
   'negative padding': (lambda f: data.random_crop(-1), ['pad', '-1']),
+  'negative angle': (lambda f: data.random_affine(rotate=-1), ['rotate', '-1']),
+  'scale to nothing': (lambda f: data.random_affine(scale=1), ['scale', 'below 1']),
   'probability': (lambda f: data.random_flip(probability=50), ['probability', '50']),
   'no such split': (lambda f: data.fashion('val'), ['train or test', "'val'"]),
   'damaged images': (
