@@ -17,6 +17,7 @@ setup(
     'etils[epath,epy]',
     'importlib_resources',  # TFDS imports it without saying so.
     'flax',
+    'ftfy',
     'grain',
     f'jax{JAX}',
     'matplotlib',
@@ -24,9 +25,11 @@ setup(
     'optax',
     'orbax-checkpoint',
     'pillow',
+    'py3langid',
     'pyarrow',
     'rich',
     'scikit-learn',
+    'scipy',
     'tensorboardX',
     'tensorflow-datasets',
     'tokenizers',
@@ -34,9 +37,10 @@ setup(
   extras_require={
     'tpu': ['gcsfs', f'jax[tpu]{JAX}'],  # gcsfs: workdirs and data at gs://.
     'gpu': [f'jax[cuda12]{JAX}'],
+    'files': ['soundfile', 'zstandard'],
     'hf': ['huggingface_hub', 'safetensors'],
     'beam': ['apache-beam'],
     'track': ['mlflow', 'trackio', 'wandb'],
-    'test': ['hypothesis', 'pyright', 'pytest', 'ruff', 'tensorboard'],
+    'test': ['hypothesis', 'pyright', 'pytest', 'ruff', 'soundfile', 'tensorboard', 'zstandard'],
   },
 )

@@ -1,11 +1,11 @@
 """A small vision transformer, a convnet or an MLP reads handwritten digits.
 
   python -m experiments.digits --workdir=/tmp/digits
-  python -m experiments.digits --workdir=/tmp/convnet --model=convnet --lr=5e-3 --epochs=30
+  python -m experiments.digits --workdir=/tmp/convnet --model=convnet --epochs=50
 
-Test accuracy on 179 images, one seed: the transformer 0.983 in 1.0 minutes on 2 CPU cores, the
-convnet 0.983 in 0.3 minutes (held out 0.961 and 0.994). scikit-learn's best (an SVM, and k-NN) has
-0.989: one seed of neither beats it.
+Test accuracy on 179 images, mean of 5 seeds: the transformer 0.990 (0.983 to 0.994) in 0.9 minutes on
+2 CPU cores, the convnet 0.999 (0.994 to 1.000) in 0.3 minutes. scikit-learn's best on the same split,
+an SVM and k-NN, have 0.989.
 """
 
 from typing import Literal
@@ -21,9 +21,9 @@ def experiment(
   depth: int = 4,  # Of the transformer; twice as many layers as of the MLP.
   width: int = 64,
   dropout: float = 0.1,
-  augment: bool = True,  # Shift by up to one pixel.
+  augment: bool = True,  # Turn, scale, slant and shift a little.
   epochs: int = 100,
-  lr: float = 3e-3,  # At the peak of the schedule.
+  lr: float = 2e-3,  # At the peak of the schedule.
   decay: float = 0.1,
   seed: int = 0,
 ) -> Experiment:
@@ -31,12 +31,14 @@ def experiment(
   # Data: the split does not depend on the seed, so that seeds can be compared.
   train, held_out, test = data.split_stratified(data.digits(), held_out=0.1, test=0.1)
   steps = data.steps(train, batch, epochs=epochs)
+  change = data.random_affine(rotate=15, scale=0.1, shear=0.15, shift=1) if augment else None
 
   # Architecture.
   if model == 'vit':
     net = architecture.ViT(classes=10, patch=2, depth=depth, width=width, dropout=dropout)
   elif model == 'convnet':
-    net = architecture.Convnet(classes=10, widths=(width // 2, width), dropout=dropout)
+    widths = width // 2, width
+    net = architecture.Convnet(classes=10, widths=widths, halve_first=False, dropout=dropout)
   else:
     net = architecture.MLP(classes=10, widths=(2 * width,) * (depth // 2), dropout=dropout)
 
@@ -47,10 +49,10 @@ def experiment(
   metrics = evaluation.softmax_cross_entropy, evaluation.Classification()
 
   return Experiment(
-    data=data.forever(train, batch, seed=seed, map=data.random_crop(1) if augment else None),
+    data=data.forever(train, batch, seed=seed, map=change),
     model=net,
     objective=evaluation.softmax_cross_entropy,
-    optimizer=tuning.adamw(schedule, decay=decay),
+    optimizer=tuning.muon(schedule, decay=decay),
     schedule=schedule,
     steps=steps,
     evals={
@@ -66,7 +68,7 @@ def experiment(
 LEVERS = {
   'data: no augmentation': dict(augment=False),
   'architecture: half the depth': dict(depth=2),
-  'tuning: a third of the rate': dict(lr=1e-3),
+  'tuning: a third of the rate': dict(lr=7e-4),
 }
 
 if __name__ == '__main__':

@@ -3,9 +3,8 @@
   python -m experiments.fashion --workdir=/tmp/fashion
   python -m experiments.fashion --workdir=/tmp/fashion-vit --model=vit
 
-The convnet, one seed: 0.925 test accuracy (0.920 to 0.930), 0.928 held out; 11 minutes on 2 CPU
-cores that other work shared, 10 minutes of processor time. An SVM (RBF, 100 principal components)
-reaches 0.900. The transformer is not measured yet.
+The convnet, one seed: 0.928 test accuracy (0.922 to 0.932), 0.931 held out; 8.3 minutes on 2 CPU
+cores. An SVM (RBF, 100 principal components) reaches 0.900. The transformer is not measured yet.
 """
 
 import functools
@@ -21,9 +20,9 @@ def experiment(
   model: Literal['convnet', 'vit'] = 'convnet',
   width: int = 24,  # Channels of the convnet's first stage; half of the transformer's width.
   augment: bool = True,  # Mirror, and shift by up to two pixels.
-  epochs: int = 12,
-  lr: float = 0.1,  # At the peak of the schedule.
-  decay: float = 5e-4,
+  epochs: int = 11,
+  lr: float = 6e-3,  # At the peak of the schedule; a third of it for the transformer.
+  decay: float = 0.1,
   smoothing: float = 0.05,  # Of the labels, in training.
   seed: int = 0,
 ) -> Experiment:
@@ -41,8 +40,8 @@ def experiment(
     net = architecture.ViT(classes=10, patch=4, depth=6, width=2 * width, dropout=0.1)
 
   # Schedule.
-  schedule = tuning.warmup_linear(lr if model == 'convnet' else 0.02 * lr, steps)
-  optimizer = tuning.sgd(schedule, decay=decay) if model == 'convnet' else tuning.adamw(schedule)
+  peak = lr if model == 'convnet' else lr / 3
+  schedule = tuning.warmup_linear(peak, steps, warmup=steps // 5)
 
   # Metrics: training smooths the labels, evaluation does not.
   objective = functools.partial(evaluation.softmax_cross_entropy, smoothing=smoothing)
@@ -51,7 +50,7 @@ def experiment(
     data=data.forever(train, batch, seed=seed, map=change),
     model=net,
     objective=objective,
-    optimizer=optimizer,
+    optimizer=tuning.muon(schedule, decay=decay, coefficients=tuning.polar_express(3)),
     schedule=schedule,
     steps=steps,
     evals={

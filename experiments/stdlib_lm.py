@@ -1,7 +1,10 @@
 """A decoder learns to write Python from the standard library's own source.
 
-python -m experiments.stdlib_lm --workdir=/tmp/stdlib_lm
+  python -m experiments.stdlib_lm --workdir=/tmp/stdlib_lm
 
+1.258 bits a byte of 31 held-out files, one seed; 20 minutes on 2 CPU cores that other work shared, 35
+minutes of processor time. An 8-gram (modified Kneser-Ney) reaches 1.638 on the same split, xz after
+the training text 1.393.
 """
 
 from bigtrain import architecture, data, evaluation, launch, tuning
@@ -17,7 +20,7 @@ def experiment(
   width: int = 192,
   conv: int = 4,  # Width of the causal convolution before each layer; 0 is none.
   dropout: float = 0.0,
-  epochs: float = 3.0,
+  epochs: float = 2.0,
   lr: float = 5e-3,  # At the peak of the schedule.
   newton: int = 3,  # Muon's steps of orthogonalisation.
   seed: int = 0,

@@ -20,12 +20,13 @@ class Convnet(nn.Module):
 
   A stage for each width: the image is halved, then come a convolution and `blocks` residual blocks.
   Halved before the convolution, so that no convolution sees the full image: on a CPU the step takes
-  less than half as long as with max-pooling after it.
+  less than half as long as with max-pooling after it. The first stage can spare a tiny image that.
 
   Attributes:
     classes: Outputs.
     widths: Channels of each stage.
     blocks: Residual blocks a stage, of two 3x3 convolutions each.
+    halve_first: Whether the first stage halves the image too.
     dropout: Share of the pooled features that training leaves out.
     dtype: Of the computation.
   """
@@ -33,6 +34,7 @@ class Convnet(nn.Module):
   classes: int
   widths: Sequence[int] = (32, 64, 128)
   blocks: int = 1
+  halve_first: bool = True
   dropout: float = 0.0
   dtype: Any = jnp.float32
 
@@ -46,8 +48,12 @@ class Convnet(nn.Module):
 
     x = scaled(image)
     for stage, width in enumerate(self.widths):
-      # Blocks of 2x2 pixels become channels at first, for nothing is worth forgetting yet.
-      x = convolve(maxima(x) if stage else jnp.concatenate(quarters(x, 0), axis=-1), width)
+      if stage:
+        x = maxima(x)
+      elif self.halve_first:
+        # Blocks of 2x2 pixels become channels, for nothing is worth forgetting yet.
+        x = jnp.concatenate(quarters(x, 0), axis=-1)
+      x = convolve(x, width)
       for _ in range(self.blocks):
         x = x + convolve(convolve(x, width), width)
     x_BD = nn.Dropout(self.dropout, deterministic=not train)(x.mean(axis=(1, 2)))

@@ -41,6 +41,8 @@ class ViT(nn.Module):
   Attributes:
     classes: Outputs.
     patch: Side of a patch, pixels.
+    overlap: Whether each patch sees half of its side more all around, which spares a model of few
+      images from learning what lies across a seam (Wang et al. 2022, PVT v2, section 3.2).
     depth: Blocks.
     width: D.
     heads: Attention heads.
@@ -57,6 +59,7 @@ class ViT(nn.Module):
   width: int = 64
   heads: int = 4
   pool: str = 'mean'
+  overlap: bool = False
   dropout: float = 0.0
   stochastic_depth: float = 0.0
   dtype: Any = jnp.float32
@@ -65,13 +68,20 @@ class ViT(nn.Module):
   def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
     """Maps images [B, height, width, channels] to logits [B, C]; uint8 is scaled to [0, 1]."""
     image = scaled(image)
-    B, height, width, channels = image.shape
+    B, height, width, _ = image.shape
     p = self.patch
     if height % p or width % p:
       raise ValueError(f'the image must divide by patches of {p} pixels, got {(height, width)}')
     # Pixels of a patch as features: a strided convolution, as one product.
-    x = image.reshape(B, height // p, p, width // p, p, channels).swapaxes(2, 3)
-    x_BLD = x.reshape(B, height * width // p**2, p * p * channels)
+    x_BLD = patches(image, p)
+    if self.overlap:
+      if p % 2:
+        raise ValueError(f'patches that overlap must have an even side, got {p}')
+      # What is around a patch: four patches of the image moved by half a patch each way.
+      h = p // 2
+      wide = jnp.pad(image, ((0, 0), (h, h), (h, h), (0, 0)))
+      corners = [wide[:, i : i + height, j : j + width] for i in (0, p) for j in (0, p)]
+      x_BLD = jnp.concatenate([patches(corner, p) for corner in corners], axis=-1)
     x_BLD = nn.Dense(self.width, dtype=self.dtype, name='embed')(x_BLD)
     if self.pool == 'cls':
       token = self.param('cls_embed', nn.initializers.zeros, (1, 1, self.width))
@@ -90,3 +100,10 @@ class ViT(nn.Module):
     x_BD = x_BLD[:, 0] if self.pool == 'cls' else x_BLD.mean(axis=1)
     head = nn.Dense(self.classes, kernel_init=nn.initializers.zeros, dtype=self.dtype, name='head')
     return head(x_BD)
+
+
+def patches(image: jax.Array, side: int) -> jax.Array:
+  """Cuts images [B, height, width, channels] into square patches, [B, L, side * side * channels]."""
+  B, height, width, channels = image.shape
+  x = image.reshape(B, height // side, side, width // side, side, channels).swapaxes(2, 3)
+  return x.reshape(B, height * width // side**2, side * side * channels)

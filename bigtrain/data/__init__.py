@@ -1,58 +1,103 @@
-"""Data: sources, splits, tokenisers, packing, augmentation, and pipelines of batches.
+"""Data: from a raw collection to batches.
 
 A source is anything with random access to records (`len(source)`, `source[i] -> dict`). A split
-divides a source, `pack` turns a source of texts into one of windows, and `forever` and `once` turn
-a source into batches.
+divides a source, `pack` turns a source of texts into one of windows, `mix` deals several out as
+one, and `forever` and `once` turn a source into batches.
+
+sources: arrays in memory, and what all sources share
+files, lines, tables, audio, shards: sources from a person's own files
+catalogue: TensorFlow Datasets by name
+corpora, pictures, embedded: sources that come with a package, or are found in $BIGTRAIN_DATA
+cleaning, text_cleaning, text_quality: steps over records, and a ledger of what they did
+splits: stratified, by hash, by document, by position
+alphabets, subwords: tokenisers
+packing, documents: windows of tokens, over all documents or each for itself
+mixtures, dealing: several sources in exact shares
+augmentation, draws: maps over whole batches, and their randomness
+image_variation, label_mixing, text_variation, audio_variation, table_variation: more maps, by kind
+pipelines, reading, order, durations: batches as a pure function of the step
 """
 
 from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
-  # Sources in memory, and what all sources share.
   from bigtrain.data.alphabets import Bytes as Bytes
   from bigtrain.data.alphabets import Characters as Characters
   from bigtrain.data.alphabets import Tokenizer as Tokenizer
-
-  # Maps over whole batches.
+  from bigtrain.data.audio import audio_folder as audio_folder
+  from bigtrain.data.audio_variation import add_noise as add_noise
+  from bigtrain.data.audio_variation import random_gain as random_gain
+  from bigtrain.data.audio_variation import spec_augment as spec_augment
+  from bigtrain.data.audio_variation import time_shift as time_shift
   from bigtrain.data.augmentation import compose as compose
   from bigtrain.data.augmentation import random_affine as random_affine
   from bigtrain.data.augmentation import random_crop as random_crop
   from bigtrain.data.augmentation import random_flip as random_flip
   from bigtrain.data.augmentation import scale as scale
-
-  # Sources from a person's own files, and from TensorFlow Datasets by name.
   from bigtrain.data.catalogue import tfds as tfds
-
-  # Sources that come with a package, or are found in $BIGTRAIN_DATA.
+  from bigtrain.data.cleaning import Drop as Drop
+  from bigtrain.data.cleaning import Ledger as Ledger
+  from bigtrain.data.cleaning import clean as clean
+  from bigtrain.data.cleaning import clean_records as clean_records
   from bigtrain.data.corpora import shakespeare as shakespeare
   from bigtrain.data.corpora import stdlib as stdlib
+  from bigtrain.data.documents import pack_documents as pack_documents
   from bigtrain.data.draws import Draws as Draws
-
-  # Pipelines, and how long they last.
   from bigtrain.data.durations import steps as steps
+  from bigtrain.data.embedded import adult as adult
+  from bigtrain.data.embedded import breast_cancer as breast_cancer
+  from bigtrain.data.embedded import california_housing as california_housing
+  from bigtrain.data.embedded import clothing_reviews as clothing_reviews
+  from bigtrain.data.embedded import diabetes as diabetes
+  from bigtrain.data.embedded import emoji as emoji
+  from bigtrain.data.embedded import spoken_prompts as spoken_prompts
   from bigtrain.data.files import array_records as array_records
   from bigtrain.data.files import image_folder as image_folder
   from bigtrain.data.files import text_files as text_files
-
-  # Text: tokenisers, and windows of tokens.
+  from bigtrain.data.image_variation import color as color
+  from bigtrain.data.image_variation import rand_augment as rand_augment
+  from bigtrain.data.image_variation import random_erase as random_erase
+  from bigtrain.data.image_variation import random_resized_crop as random_resized_crop
+  from bigtrain.data.label_mixing import cutmix as cutmix
+  from bigtrain.data.label_mixing import mixup as mixup
+  from bigtrain.data.lines import json_lines as json_lines
+  from bigtrain.data.mixtures import Mixture as Mixture
+  from bigtrain.data.mixtures import mix as mix
   from bigtrain.data.packing import pack as pack
   from bigtrain.data.pictures import digits as digits
   from bigtrain.data.pictures import fashion as fashion
   from bigtrain.data.pipelines import Batches as Batches
   from bigtrain.data.pipelines import forever as forever
   from bigtrain.data.pipelines import once as once
+  from bigtrain.data.shards import read_records as read_records
+  from bigtrain.data.shards import write_records as write_records
   from bigtrain.data.sources import Arrays as Arrays
   from bigtrain.data.sources import Source as Source
   from bigtrain.data.sources import arrays as arrays
   from bigtrain.data.sources import column as column
   from bigtrain.data.sources import in_memory as in_memory
   from bigtrain.data.sources import select as select
-
-  # Splits.
   from bigtrain.data.splits import split_by_document as split_by_document
   from bigtrain.data.splits import split_by_hash as split_by_hash
   from bigtrain.data.splits import split_by_position as split_by_position
   from bigtrain.data.splits import split_stratified as split_stratified
   from bigtrain.data.subwords import bpe as bpe
+  from bigtrain.data.table_variation import feature_dropout as feature_dropout
+  from bigtrain.data.table_variation import feature_noise as feature_noise
+  from bigtrain.data.table_variation import feature_swap as feature_swap
   from bigtrain.data.tables import csv as csv
   from bigtrain.data.tables import parquet as parquet
+  from bigtrain.data.text_cleaning import drop_unparsable as drop_unparsable
+  from bigtrain.data.text_cleaning import keep_language as keep_language
+  from bigtrain.data.text_cleaning import mask_personal as mask_personal
+  from bigtrain.data.text_cleaning import remove_boilerplate as remove_boilerplate
+  from bigtrain.data.text_cleaning import remove_licence_header as remove_licence_header
+  from bigtrain.data.text_cleaning import repair_unicode as repair_unicode
+  from bigtrain.data.text_quality import c4_quality as c4_quality
+  from bigtrain.data.text_quality import fineweb_quality as fineweb_quality
+  from bigtrain.data.text_quality import gopher_quality as gopher_quality
+  from bigtrain.data.text_quality import gopher_repetition as gopher_repetition
+  from bigtrain.data.text_variation import fill_in_the_middle as fill_in_the_middle
+  from bigtrain.data.text_variation import span_corruption as span_corruption
+  from bigtrain.data.text_variation import span_lengths as span_lengths
+  from bigtrain.data.text_variation import token_dropout as token_dropout

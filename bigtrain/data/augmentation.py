@@ -44,7 +44,7 @@ def random_crop(
     raise ValueError(f'data.random_crop: pad must not be negative, got {pad}')
 
   def crop(batch: Batch, rng: Draws) -> Batch:
-    image_BHWC = _images(batch, key, 'random_crop')
+    image_BHWC = images(batch, key, 'random_crop')
     rows, height, width, channels = image_BHWC.shape
     offset_B2 = rng.integers(0, 2 * pad + 1, 2)
     inner = (slice(None), slice(pad, pad + height), slice(pad, pad + width))
@@ -102,7 +102,7 @@ def random_affine(
       )
 
   def affine(batch: Batch, rng: Draws) -> Batch:
-    image_BHWC = _images(batch, key, 'random_affine')
+    image_BHWC = images(batch, key, 'random_affine')
     height, width = image_BHWC.shape[1:3]
     most = np.array([np.deg2rad(rotate), scale, shear, shift, shift], np.float32)
     drawn_B5 = (2 * rng.random(5) - 1) * most
@@ -114,7 +114,7 @@ def random_affine(
     cos, sin = np.cos(angle) / (1 + size), np.sin(angle) / (1 + size)
     from_y = cos * y - sin * x + (height - 1) / 2
     from_x = sin * y + cos * x + (width - 1) / 2
-    return {**batch, key: _interpolated(image_BHWC, from_y, from_x)}
+    return {**batch, key: interpolated(image_BHWC, from_y, from_x)}
 
   return affine
 
@@ -130,7 +130,7 @@ def random_flip(*, key: str = 'image', probability: float = 0.5) -> Map:
     raise ValueError(f'data.random_flip: probability must lie in [0, 1], got {probability}')
 
   def flip(batch: Batch, rng: Draws) -> Batch:
-    image_BHWC = _images(batch, key, 'random_flip').copy()
+    image_BHWC = images(batch, key, 'random_flip').copy()
     chosen_B = rng.random() < probability
     image_BHWC[chosen_B] = image_BHWC[chosen_B][:, :, ::-1]
     return {**batch, key: image_BHWC}
@@ -151,7 +151,7 @@ def scale(*, key: str = 'image', factor: float = 1 / 255, offset: float = 0.0) -
   return scaled
 
 
-def _interpolated(image_BHWC: np.ndarray, y_BHW: np.ndarray, x_BHW: np.ndarray) -> np.ndarray:
+def interpolated(image_BHWC: np.ndarray, y_BHW: np.ndarray, x_BHW: np.ndarray) -> np.ndarray:
   """Reads images at fractional places, linearly between pixels; zero outside."""
   rows, height, width, channels = image_BHWC.shape
   # A frame of two zeros: a place next to the image has neighbours, and one far out is moved there.
@@ -171,7 +171,7 @@ def _interpolated(image_BHWC: np.ndarray, y_BHW: np.ndarray, x_BHW: np.ndarray) 
   return (np.rint(values) if kind.kind in 'iu' else values).astype(kind)
 
 
-def _images(batch: Batch, key: str, name: str) -> np.ndarray:
+def images(batch: Batch, key: str, name: str) -> np.ndarray:
   if key not in batch:
     raise ValueError(
       f'data.{name}: the batch has no key {key!r}: use one of {", ".join(sorted(batch))}'

@@ -87,7 +87,7 @@ def pack(
     raise ValueError(
       f'data.pack: {key!r} holds {type(texts[0]).__name__}, not text: name the key that holds text'
     )
-  tokens = _line(texts, tokenizer)
+  tokens = line(texts, tokenizer)
   if len(tokens) <= length:
     raise ValueError(
       f'data.pack: the texts give {len(tokens)} tokens, and one window takes {length + 1}: '
@@ -97,7 +97,8 @@ def pack(
   return Windows(tokens, length, stride, tokenizer, about)
 
 
-def _line(texts: list[str], tokenizer: Tokenizer) -> np.ndarray:
+def line(texts: list[str], tokenizer: Tokenizer) -> np.ndarray:
+  """Returns the documents laid end to end, [N], in the smallest type that holds every token."""
   kind = smallest(tokenizer.vocab)
 
   def encode() -> np.ndarray:

@@ -180,8 +180,9 @@ class Position(grain.DatasetIterator):
     self._inner = None
     self._closed = True
 
-  def _identity(self) -> dict[str, int]:
-    return {'records': self._batches.size, 'batch': self._batches.batch, 'seed': self._batches.seed}
+  def _identity(self) -> dict[str, Any]:
+    own = {'records': self._batches.size, 'batch': self._batches.batch, 'seed': self._batches.seed}
+    return {**own, **getattr(self._batches.source, 'stream_identity', {})}
 
   def _start(self) -> Any:
     steps = grain.MapDataset.range(self._step, self._stop).map(self._reader)

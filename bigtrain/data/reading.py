@@ -57,7 +57,12 @@ class Reader:
       steps = np.arange(number * span, (number + 1) * span, dtype=np.uint64)
       rows = np.arange(self._start, self._stop, dtype=np.uint64)
       positions = steps[:, None] * np.uint64(batch) + rows
-      block = (number, shuffled(positions, self._batches.size, self._batches.seed))
+      own = getattr(self._batches.source, 'stream_order', None)  # A mixture's.
+      if own is None:
+        indices = shuffled(positions, self._batches.size, self._batches.seed)
+      else:
+        indices = own(positions, batch, self._batches.seed)
+      block = (number, indices)
       self._block = block  # One assignment: another thread sees the old block or the new one.
     return block[1][step - number * span]
 

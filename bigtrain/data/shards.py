@@ -1,0 +1,300 @@
+"""Records of any source, written once as ArrayRecord shards with a manifest, and read at random.
+
+A set is a folder: NAME-00000-of-00004.array_record ... and manifest.json, with records, bytes and
+SHA-256 of each shard, the schema, the licence, where the records came from and what was done to
+them. The folder gets its name when all is on the disk, so a set is whole or not there.
+
+A record is: the length of the header as four bytes (little-endian); the header, a JSON list of
+[key, kind, shape, sizes], one entry a value; the values' bytes, one after the other. The kind is
+NumPy's name of a type of numbers, little-endian and in C order, with no sizes; or 'text' (UTF-8) or
+'bytes', where sizes has the bytes of each element. Reading runs nothing that a record says.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import math
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from bigtrain.data import places, records, sources
+
+_FORMAT = 'bigtrain-records-1'
+_FACTS = ('file', 'records', 'bytes', 'sha256')  # Of each shard, in the manifest.
+_AT_ONCE = 256  # Records fetched together while writing.
+_NUMBERS = frozenset(
+  {'bool', 'float16', 'float32', 'float64', 'complex64', 'complex128'}
+  | {f'{sign}int{bits}' for sign in ('', 'u') for bits in (8, 16, 32, 64)}
+)
+
+
+@dataclasses.dataclass(eq=False)
+class Shards:
+  """The records of a set of shards, read when asked for; made by `read_records`."""
+
+  files: list[pathlib.Path]
+  ends: np.ndarray  # Of each shard, the number of the record after its last.
+  source: Any
+  about: dict[str, Any]
+
+  def __len__(self) -> int:
+    return int(self.ends[-1])
+
+  def __getitem__(self, index: int) -> records.Record:
+    return self.__getitems__(np.array([range(len(self))[index]]))[0]
+
+  def __getitems__(self, indices: np.ndarray) -> list[records.Record]:
+    wanted = np.asarray(indices).tolist()
+    try:
+      return [_decoded(raw) for raw in self.source.__getitems__(wanted)]
+    except (RuntimeError, ValueError) as error:
+      line = str(error).strip().split('\n')[0][:200]
+      shards = np.unique(np.searchsorted(self.ends, wanted, side='right'))
+      raise ValueError(
+        f'data.read_records: cannot read a record of {self.files[shards[0]]} or {len(shards) - 1} '
+        f'further shards ({line}): find the damaged one by verify=True, and copy or write it again'
+      ) from None
+
+
+def write_records(
+  source: sources.Source,
+  folder: str | os.PathLike[str],
+  *,
+  shards: int = 1,
+  name: str = 'records',
+  licence: str | None = None,
+  ledger: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+  """Writes a source as ArrayRecord shards, for `read_records`, and returns the manifest.
+
+  The same records give the same bytes. A process that is killed leaves a folder beside, whose name
+  ends in .part, and no set.
+
+  Args:
+    source: random access to records of one schema: numbers of any type and shape, texts, bytes,
+      and arrays of texts or bytes. Lengths of axes may differ between records.
+    folder: what is to be made, on this machine.
+    shards: files, with records in equal shares; a few hundred megabytes each read well.
+    name: how the files begin.
+    licence: under which the records may be used.
+    ledger: what was done to the records, such as counts of what cleaning left out; any dict.
+
+  Raises:
+    ValueError: where the folder holds something, for an empty source or more shards than records,
+      and naming record and key for a value that is no array of numbers or texts, or is of another
+      type or number of axes than in record 0.
+  """
+  from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
+
+  target = _here('data.write_records', folder)
+  if target.exists() and (not target.is_dir() or any(target.iterdir())):
+    raise ValueError(f'data.write_records: {target} is there already: choose another, or remove it')
+  if not (count := len(source)):
+    raise ValueError('data.write_records: the source holds no record: check its path or filter')
+  if not 1 <= shards <= count:
+    raise ValueError(f'data.write_records: shards must lie in [1, {count} records], got {shards}')
+  if not name or name != os.path.basename(name) or name.startswith('.'):
+    raise ValueError(f'data.write_records: name must be a plain file name, got {name!r}')
+  part = target.with_name(f'{target.name}.{os.getpid()}.part')
+  schema, written = {}, []
+  edges = (np.arange(shards + 1) * count // shards).tolist()
+  part.mkdir(parents=True)
+  try:
+    for shard, (start, stop) in enumerate(itertools.pairwise(edges)):
+      file = f'{name}-{shard:05d}-of-{shards:05d}.array_record'
+      # Only groups of one can be read at random without unpacking their neighbours.
+      writer = array_record_module.ArrayRecordWriter(str(part / file), 'group_size:1')
+      try:
+        for index, record in _records(source, start, stop):
+          writer.write(_encoded(index, record, schema))
+      finally:
+        writer.close()
+      facts = file, stop - start, (part / file).stat().st_size, _sha(part / file)
+      written.append(dict(zip(_FACTS, facts, strict=True)))
+    manifest = {
+      'format': _FORMAT,
+      'name': name,
+      'records': count,
+      'licence': licence,
+      'schema': schema,
+      'source': _plain(getattr(source, 'about', {})),
+      'ledger': _plain(ledger or {}),
+      'libraries': {each: metadata.version(each) for each in ('array_record', 'numpy')},
+      'shards': written,
+    }
+    content = json.dumps(manifest, indent=2, ensure_ascii=False) + '\n'
+    (part / 'manifest.json').write_text(content, encoding='utf-8')
+    for file in part.iterdir():  # A crash of the machine must not leave a name without content.
+      with open(file, 'rb') as stream:
+        os.fsync(stream.fileno())
+    part.rename(target)  # Replaces an empty folder, and fails where another process was quicker.
+  finally:
+    shutil.rmtree(part, ignore_errors=True)
+  return manifest
+
+
+def read_records(folder: str | os.PathLike[str], *, verify: bool = False) -> Shards:
+  """Returns the records that `write_records` wrote, read when asked for.
+
+  Args:
+    folder: the set, on this machine.
+    verify: compare the SHA-256 of every shard, which reads all of it.
+
+  Returns:
+    A source; to the written source's `about` it adds licence, ledger, schema, records and digest.
+
+  Raises:
+    FileNotFoundError: where the folder has no manifest, or a shard is missing.
+    ValueError: naming the file, for a manifest that is damaged or does not fit its shards.
+  """
+  root = _here('data.read_records', folder)
+  path = root / 'manifest.json'
+  if not path.is_file():
+    raise FileNotFoundError(f'data.read_records: no {path}: write the set by data.write_records')
+  try:
+    manifest = json.loads(path.read_text(encoding='utf-8'))
+    if manifest['format'] != _FORMAT:
+      raise ValueError(f'its format is {manifest["format"]!r}, not {_FORMAT!r}')
+    shards = [[own[key] for key in _FACTS] for own in manifest['shards']]
+    # Whatever the manifest says, a file is looked for in the folder only.
+    files = [root / os.path.basename(own[0]) for own in shards]
+    ends = np.cumsum([own[1] for own in shards])
+    if ends[-1] != manifest['records']:
+      raise ValueError(f'its shards add up to {ends[-1]} records, not {manifest["records"]}')
+    about = {key: manifest[key] for key in ('name', 'licence', 'ledger', 'schema', 'records')}
+    about = {**manifest['source'], **about, 'digest': places.digest(own[3] for own in shards)}
+  except (ValueError, KeyError, TypeError, IndexError) as error:
+    line = f'it lacks {error}' if isinstance(error, KeyError) else error
+    raise ValueError(f'data.read_records: cannot read {path} ({line}): copy it again') from None
+  for file, (_, count, size, sha) in zip(files, shards, strict=True):
+    _check(file, count, size, sha if verify else None)
+  about = {key: tuple(own) if isinstance(own, list) else own for key, own in about.items()}
+  return Shards(files, ends, _opened(files), about)
+
+
+def _check(file: pathlib.Path, count: int, size: int, sha: str | None) -> None:
+  """Refuses a shard that is not what the manifest says."""
+  if not file.is_file():
+    raise FileNotFoundError(f'data.read_records: the shard {file} is missing: copy it again')
+  if (have := file.stat().st_size) != size:
+    wrong = f'has {have} bytes, {size} in the manifest'
+  elif sha is not None and _sha(file) != sha:
+    wrong = 'has another SHA-256 than in the manifest'
+  else:
+    try:
+      have = len(_opened([file]))
+    except RuntimeError:  # Its end is damaged, where the count stands.
+      have = 'no'
+    if have == count:
+      return
+    wrong = f'holds {have} records, {count} in the manifest'
+  raise ValueError(f'data.read_records: the shard {file} {wrong}: copy or write it again')
+
+
+def _opened(files: list[pathlib.Path]) -> Any:
+  from array_record.python import array_record_data_source
+
+  return array_record_data_source.ArrayRecordDataSource([str(file) for file in files])
+
+
+def _records(source: sources.Source, start: int, stop: int) -> Iterator[tuple[int, records.Record]]:
+  for begin in range(start, stop, _AT_ONCE):
+    indices = np.arange(begin, min(begin + _AT_ONCE, stop))
+    got = sources.fetch(source, indices)
+    for row, index in enumerate(indices.tolist()):
+      columns = isinstance(got, Mapping)
+      yield index, {key: values[row] for key, values in got.items()} if columns else got[row]
+
+
+def _encoded(index: int, record: records.Record, schema: dict[str, Any]) -> bytes:
+  """Returns a record as bytes, and takes its shapes into the schema."""
+  place = f'data.write_records: record {index}'
+  if schema and (odd := sorted(record.keys() ^ schema.keys())):
+    verb = 'lacks' if odd[0] in schema else 'adds'
+    raise ValueError(f'{place} {verb} the key {odd[0]!r}: give every record the same keys')
+  header, parts = [], []
+  for key, value in record.items():
+    try:
+      kind, shape, sizes, own = _value(value)
+      entry = schema.setdefault(key, {'kind': kind, 'shape': shape})
+      if entry['kind'] != kind or len(entry['shape']) != len(shape):
+        raise ValueError(f'{kind}{shape}, in the records before {entry["kind"]}{entry["shape"]}')
+    except ValueError as error:
+      raise ValueError(f'{place} has in {key!r} {error}: convert or drop it') from None
+    # None marks an axis whose length differs between records.
+    both = zip(entry['shape'], shape, strict=True)
+    entry['shape'] = [old if old == new else None for old, new in both]
+    header.append([key, kind, shape, sizes])
+    parts += own
+  head = json.dumps(header, separators=(',', ':'), ensure_ascii=False).encode()
+  return b''.join([len(head).to_bytes(4, 'little'), head, *parts])
+
+
+def _value(value: Any) -> tuple[str, list[int], list[int], list[bytes]]:
+  """Returns (kind, shape, sizes of the elements where they differ, bytes)."""
+  array = records.as_array(value)
+  kind, shape = array.dtype.name, list(array.shape)
+  if kind in _NUMBERS:
+    return kind, shape, [], [array.astype(array.dtype.newbyteorder('<'), copy=False).tobytes()]
+  cells = array.astype(object).ravel().tolist()
+  kind, own = ('bytes', bytes) if cells and isinstance(cells[0], bytes) else ('text', str)
+  if not all(isinstance(cell, own) for cell in cells):
+    raise ValueError(f'{array.dtype}, neither numbers of a fixed size nor texts')
+  cells = [cell.encode() for cell in cells] if kind == 'text' else cells
+  return kind, shape, [len(cell) for cell in cells], cells
+
+
+def _decoded(raw: bytes) -> records.Record:
+  place = 4 + int.from_bytes(raw[:4], 'little')
+  record = {}
+  for key, kind, shape, sizes in _header(raw[4:place]):
+    if kind in _NUMBERS:
+      dtype, count = np.dtype(kind).newbyteorder('<'), math.prod(shape)
+      # A copy: it lies at a whole address, and can be written to.
+      record[key] = np.frombuffer(raw, dtype, count, place).reshape(shape).copy()[()]
+      place += count * dtype.itemsize
+      continue
+    cells = []
+    for size in sizes:
+      cell, place = raw[place : place + size], place + size
+      cells.append(cell if kind == 'bytes' else cell.decode())
+    record[key] = sources.text_array(cells).reshape(shape) if shape else cells[0]
+  if place != len(raw):
+    raise ValueError('a record is longer or shorter than its header says')
+  return record
+
+
+@functools.lru_cache(4096)
+def _header(raw: bytes) -> list:
+  return json.loads(raw)  # Records of equal shapes share it.
+
+
+def _sha(path: pathlib.Path) -> str:
+  with open(path, 'rb') as stream:
+    return hashlib.file_digest(stream, 'sha256').hexdigest()
+
+
+def _plain(value: Any) -> Any:
+  """Returns a value as JSON can hold it; what it cannot becomes a text."""
+  if isinstance(value, Mapping):
+    return {str(key): _plain(inner) for key, inner in value.items()}
+  if isinstance(value, list | tuple):
+    return [_plain(inner) for inner in value]
+  if isinstance(value, np.ndarray | np.generic):
+    return _plain(value.tolist())
+  whole = value is None or isinstance(value, str | int)
+  return value if whole or (isinstance(value, float) and math.isfinite(value)) else str(value)
+
+
+def _here(place: str, folder: str | os.PathLike[str]) -> pathlib.Path:
+  if '://' in os.fspath(folder):
+    raise ValueError(f'{place}: ArrayRecord needs files on this machine, got {folder}: copy them')
+  return pathlib.Path(folder).expanduser()
