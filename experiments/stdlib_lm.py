@@ -2,9 +2,9 @@
 
   python -m experiments.stdlib_lm --workdir=/tmp/stdlib_lm
 
-1.258 bits a byte of 31 held-out files, one seed; 20 minutes on 2 CPU cores that other work shared, 35
-minutes of processor time. An 8-gram (modified Kneser-Ney) reaches 1.638 on the same split, xz after
-the training text 1.393.
+1.258 bits a byte of 31 held-out files, one seed; 20 minutes on 2 CPU cores that other work shared,
+35 minutes of processor time. An 8-gram (modified Kneser-Ney) reaches 1.638 on the same split, xz
+after the training text 1.393.
 """
 
 from bigtrain import architecture, data, evaluation, launch, tuning

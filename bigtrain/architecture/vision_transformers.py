@@ -103,7 +103,7 @@ class ViT(nn.Module):
 
 
 def patches(image: jax.Array, side: int) -> jax.Array:
-  """Cuts images [B, height, width, channels] into square patches, [B, L, side * side * channels]."""
+  """Cuts images [B, height, width, channels] into patches, [B, L, side * side * channels]."""
   B, height, width, channels = image.shape
   x = image.reshape(B, height // side, side, width // side, side, channels).swapaxes(2, 3)
   return x.reshape(B, height * width // side**2, side * side * channels)

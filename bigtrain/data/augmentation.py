@@ -172,6 +172,7 @@ def interpolated(image_BHWC: np.ndarray, y_BHW: np.ndarray, x_BHW: np.ndarray) -
 
 
 def images(batch: Batch, key: str, name: str) -> np.ndarray:
+  """Returns a batch's images [B, H, W, C] for the map `name`; ValueError where they are none."""
   if key not in batch:
     raise ValueError(
       f'data.{name}: the batch has no key {key!r}: use one of {", ".join(sorted(batch))}'
