@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from bigtrain.data.augmentation import Batch, Map
+from bigtrain.data.augmentation import Batch, Map, held, within
 from bigtrain.data.draws import Draws
 
 
@@ -55,8 +55,7 @@ def spec_augment(
   for name, bound in bounds.items():
     if bound < 0:
       raise ValueError(f'data.spec_augment: {name} must not be negative, got {bound}')
-  if not 0 <= share <= 1:
-    raise ValueError(f'data.spec_augment: share must lie in [0, 1], got {share}')
+  within('spec_augment: share', 0, 1, share)
 
   def masked(batch: Batch, rng: Draws) -> Batch:
     values = _sound(batch, key, 'spec_augment', (3, 4))
@@ -92,8 +91,7 @@ def add_noise(
   """
   if not least <= most:
     raise ValueError(f'data.add_noise: least must not exceed most, got {least} and {most} decibels')
-  if not 0 <= probability <= 1:
-    raise ValueError(f'data.add_noise: probability must lie in [0, 1], got {probability}')
+  within('add_noise: probability', 0, 1, probability)
 
   def noisy(batch: Batch, rng: Draws) -> Batch:
     values = _sound(batch, key, 'add_noise', (2, 3))
@@ -190,14 +188,11 @@ def _typed(values: np.ndarray, kind: np.dtype) -> np.ndarray:
 
 
 def _sound(batch: Batch, key: str, name: str, axes: tuple[int, ...]) -> np.ndarray:
-  if key not in batch:
-    raise ValueError(
-      f'data.{name}: the batch has no key {key!r}: use one of {", ".join(sorted(batch))}'
-    )
-  if batch[key].ndim not in axes:
+  values = held(batch, key, name)
+  if values.ndim not in axes:
     shapes = {2: '[B, T]', 3: '[B, T, F]', 4: '[B, T, F, C]'}
     raise ValueError(
-      f'data.{name}: {key!r} has shape {batch[key].shape}: it takes '
+      f'data.{name}: {key!r} has shape {values.shape}: it takes '
       f'{" or ".join(shapes[n] for n in axes)}'
     )
-  return batch[key]
+  return values

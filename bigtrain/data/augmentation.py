@@ -5,6 +5,7 @@ same leading axis. One call a batch is two orders of magnitude faster in Python 
 record.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -47,10 +48,9 @@ def random_crop(
     image_BHWC = images(batch, key, 'random_crop')
     rows, height, width, channels = image_BHWC.shape
     offset_B2 = rng.integers(0, 2 * pad + 1, 2)
-    inner = (slice(None), slice(pad, pad + height), slice(pad, pad + width))
     if mode == 'constant':  # By hand: np.pad takes longer than all the rest for small images.
       padded = np.zeros((rows, height + 2 * pad, width + 2 * pad, channels), image_BHWC.dtype)
-      padded[inner] = image_BHWC
+      padded[:, pad : pad + height, pad : pad + width] = image_BHWC
     else:
       padded = np.pad(image_BHWC, ((0, 0), (pad, pad), (pad, pad), (0, 0)), mode=mode)
     # Every window that there is, without a copy; rows of pixels stay contiguous in it (W and C as
@@ -126,8 +126,7 @@ def random_flip(*, key: str = 'image', probability: float = 0.5) -> Map:
     key: images [B, H, W, C] of any type.
     probability: between 0 and 1.
   """
-  if not 0 <= probability <= 1:
-    raise ValueError(f'data.random_flip: probability must lie in [0, 1], got {probability}')
+  within('random_flip: probability', 0, 1, probability)
 
   def flip(batch: Batch, rng: Draws) -> Batch:
     image_BHWC = images(batch, key, 'random_flip').copy()
@@ -166,19 +165,35 @@ def interpolated(image_BHWC: np.ndarray, y_BHW: np.ndarray, x_BHW: np.ndarray) -
   upper = pixels[first_BHW] * (1 - right_BHW1) + pixels[first_BHW + 1] * right_BHW1
   first_BHW += width + 4
   lower = pixels[first_BHW] * (1 - right_BHW1) + pixels[first_BHW + 1] * right_BHW1
-  values = upper * (1 - down_BHW1) + lower * down_BHW1
-  kind = image_BHWC.dtype
-  return (np.rint(values) if kind.kind in 'iu' else values).astype(kind)
+  return typed(upper * (1 - down_BHW1) + lower * down_BHW1, image_BHWC.dtype)
 
 
 def images(batch: Batch, key: str, name: str) -> np.ndarray:
   """Returns a batch's images [B, H, W, C] for the map `name`; ValueError where they are none."""
+  image_BHWC = held(batch, key, name)
+  if image_BHWC.ndim != 4:
+    raise ValueError(
+      f'data.{name}: {key!r} has shape {image_BHWC.shape}: images have the axes [B, H, W, C]'
+    )
+  return image_BHWC
+
+
+def held(batch: Batch, key: str, name: str) -> np.ndarray:
+  """Returns what a batch holds under `key`, for the map `name`; ValueError where it lacks that."""
   if key not in batch:
     raise ValueError(
       f'data.{name}: the batch has no key {key!r}: use one of {", ".join(sorted(batch))}'
     )
-  if batch[key].ndim != 4:
-    raise ValueError(
-      f'data.{name}: {key!r} has shape {batch[key].shape}: images have the axes [B, H, W, C]'
-    )
   return batch[key]
+
+
+def typed(x: np.ndarray, kind: np.dtype) -> np.ndarray:
+  """Returns numbers as `kind`; integers are rounded."""
+  return (np.rint(x) if kind.kind in 'iu' else x).astype(kind)
+
+
+def within(name: str, low: float, high: float, *numbers: float) -> None:
+  """Refuses a number outside of [low, high], and several that fall; `name` is 'MAP: ARGUMENT'."""
+  if not all(a <= b for a, b in itertools.pairwise((low, *numbers, high))):
+    got = numbers[0] if len(numbers) == 1 else f'{numbers}: give the least, then the most'
+    raise ValueError(f'data.{name} must lie in [{low}, {high}], got {got}')

@@ -6,12 +6,11 @@ as `data.scale()` leaves them. A number out of range is a ValueError at once, im
 asked for are one when the map sees them.
 """
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
-from bigtrain.data.augmentation import Batch, Map, images, interpolated
+from bigtrain.data.augmentation import Batch, Map, images, interpolated, typed, within
 from bigtrain.data.draws import Draws
 
 Pair = tuple[float, float]
@@ -39,7 +38,7 @@ def color(
   """
   bounds = {'brightness': brightness, 'contrast': contrast, 'saturation': saturation, 'hue': hue}
   for name, bound in bounds.items():
-    _within(f'color: {name}', 0, 0.5 if name == 'hue' else 1, bound)
+    within(f'color: {name}', 0, 0.5 if name == 'hue' else 1, bound)
 
   def varied(batch: Batch, rng: Draws) -> Batch:
     image_BHWC = images(batch, key, 'color')
@@ -53,7 +52,7 @@ def color(
       if bound:
         vary = _turned if name == 'hue' else _BLENDS[name]
         x_BHWC = vary(x_BHWC, bound * drawn_B4[:, i, None, None, None])
-    return {**batch, key: _typed(x_BHWC, image_BHWC.dtype)}
+    return {**batch, key: _filling(x_BHWC, image_BHWC.dtype)}
 
   return varied
 
@@ -74,9 +73,9 @@ def random_erase(
     ratio: height over width, least and most; its logarithm is uniform between.
     fill: what is written, in the image's units; None writes a random value to each number.
   """
-  _within('random_erase: probability', 0, 1, probability)
-  _within('random_erase: area', 0, 1, *area)
-  _within('random_erase: ratio', 0.01, 100, *ratio)
+  within('random_erase: probability', 0, 1, probability)
+  within('random_erase: area', 0, 1, *area)
+  within('random_erase: ratio', 0.01, 100, *ratio)
 
   def erased(batch: Batch, rng: Draws) -> Batch:
     x_BHWC = images(batch, key, 'random_erase').copy()
@@ -90,7 +89,9 @@ def random_erase(
       for i in (0, 1)
     )
     mask_BHW = (chosen_B[:, None] & down_BH)[:, :, None] & across_BW[:, None]
-    x_BHWC[mask_BHW] = _typed(rng.random(*shape)[mask_BHW], x_BHWC.dtype) if fill is None else fill
+    x_BHWC[mask_BHW] = (
+      _filling(rng.random(*shape)[mask_BHW], x_BHWC.dtype) if fill is None else fill
+    )
     return {**batch, key: x_BHWC}
 
   return erased
@@ -113,9 +114,9 @@ def random_resized_crop(
     area: of the rectangle, least and most, as shares of the image; uniform between.
     ratio: height over width, as in `random_erase`.
   """
-  _within('random_resized_crop: size', 1, 2**16, *sorted(size or (1,)))
-  _within('random_resized_crop: area', 0, 1, *area)
-  _within('random_resized_crop: ratio', 0.01, 100, *ratio)
+  within('random_resized_crop: size', 1, 2**16, *sorted(size or (1,)))
+  within('random_resized_crop: area', 0, 1, *area)
+  within('random_resized_crop: ratio', 0.01, 100, *ratio)
 
   def cropped(batch: Batch, rng: Draws) -> Batch:
     image_BHWC = images(batch, key, 'random_resized_crop')
@@ -127,7 +128,7 @@ def random_resized_crop(
     )
     x_BHWC = np.divide(image_BHWC, _top(image_BHWC.dtype), dtype=np.float32)
     x_BCHW = down_B1NH @ x_BHWC.transpose(0, 3, 1, 2) @ across_B1NW.swapaxes(-1, -2)
-    return {**batch, key: _typed(x_BCHW.transpose(0, 2, 3, 1), image_BHWC.dtype)}
+    return {**batch, key: _filling(x_BCHW.transpose(0, 2, 3, 1), image_BHWC.dtype)}
 
   return cropped
 
@@ -152,8 +153,8 @@ def rand_augment(
     magnitude: 0 to 30.
     choices: names of operations; None takes all. (Saturation has an effect on 3 channels only.)
   """
-  _within('rand_augment: operations', 1, 100, operations)
-  _within('rand_augment: magnitude', 0, 30, magnitude)
+  within('rand_augment: operations', 1, 100, operations)
+  within('rand_augment: magnitude', 0, 30, magnitude)
   known = [*_MOVES, *_BLENDS, *_CURVES]
   if unknown := [name for name in choices or () if name not in known]:
     raise ValueError(
@@ -178,12 +179,6 @@ def rand_augment(
   return augmented
 
 
-def _within(name: str, low: float, high: float, *values: float) -> None:
-  if not all(a <= b for a, b in itertools.pairwise((low, *values, high))):
-    got = values[0] if len(values) == 1 else f'{values}: give the least, then the most'
-    raise ValueError(f'data.{name} must lie in [{low}, {high}], got {got}')
-
-
 def _rectangles(rng: Draws, size: tuple[int, ...], area: Pair, ratio: Pair) -> np.ndarray:
   """Draws a height and a width for each image, float32 [B, 2], both within the image."""
   drawn_BT2 = rng.random(_TRIES, 2)
@@ -204,8 +199,9 @@ def _triangles(start_B: np.ndarray, side_B: np.ndarray, had: int, wanted: int) -
   return weight / weight.sum(-1, keepdims=True)
 
 
-def _typed(x: np.ndarray, kind: np.dtype) -> np.ndarray:
-  return (np.rint(x * np.float32(_top(kind))) if kind.kind in 'iu' else x).astype(kind)
+def _filling(x: np.ndarray, kind: np.dtype) -> np.ndarray:
+  """Takes numbers in [0, 1] to the range of a type."""
+  return typed(x * np.float32(_top(kind)), kind)
 
 
 def _top(kind: np.dtype) -> float:
@@ -266,7 +262,7 @@ def _operated(name: str, x: np.ndarray, amount_B: np.ndarray) -> np.ndarray:
   if name in _CURVES:
     return _CURVES[name](x, np.abs(amount_B111))
   if name in _BLENDS:
-    return _typed(_BLENDS[name](np.float32(x) / 255, 0.9 * amount_B111), x.dtype)
+    return _filling(_BLENDS[name](np.float32(x) / 255, 0.9 * amount_B111), x.dtype)
   y_H, x_W = (np.arange(side, dtype=np.float32) - (side - 1) / 2 for side in x.shape[1:3])
   most, move = _MOVES[name]
   from_y, from_x = move(most * amount_B111[..., 0], y_H[:, None], x_W)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bigtrain.data.augmentation import Batch, Map, images
+from bigtrain.data.augmentation import Batch, Map, held, images, typed, within
 from bigtrain.data.draws import Draws
 
 
@@ -53,15 +53,10 @@ def mixup(
 
   def mixed(batch: Batch, rng: Draws) -> Batch:
     target = _soft(batch, label, classes, 'mixup')
-    if key not in batch:
-      raise ValueError(
-        f'data.mixup: the batch has no key {key!r}: use one of {", ".join(sorted(batch))}'
-      )
+    old = held(batch, key, 'mixup')
     share_B = np.where(rng.random() < probability, quantile(rng.random()), np.float32(1))
     partner_B = _partners(rng, len(target))
-    inputs = _sum(batch[key].astype(np.float32), share_B, partner_B)
-    kind = batch[key].dtype
-    inputs = (np.rint(inputs) if kind.kind in 'iu' else inputs).astype(kind)
+    inputs = typed(_sum(old.astype(np.float32), share_B, partner_B), old.dtype)
     return {**batch, key: inputs, label: _sum(target, share_B, partner_B)}
 
   return mixed
@@ -122,8 +117,7 @@ def cutmix(
 def _beta(name: str, alpha: float, probability: float) -> Callable[[np.ndarray], np.ndarray]:
   if not alpha > 0:
     raise ValueError(f'data.{name}: alpha must be above 0, got {alpha}: use probability=0 for none')
-  if not 0 <= probability <= 1:
-    raise ValueError(f'data.{name}: probability must lie in [0, 1], got {probability}')
+  within(f'{name}: probability', 0, 1, probability)
   from scipy import special
 
   def quantile(uniform_B: np.ndarray) -> np.ndarray:
@@ -139,27 +133,23 @@ def _partners(rng: Draws, rows: int) -> np.ndarray:
   return (np.arange(rows) + further) % rows
 
 
-def _sum(values: np.ndarray, share_B: np.ndarray, partner_B: np.ndarray) -> np.ndarray:
-  share = share_B.reshape(-1, *(1,) * (values.ndim - 1))
-  return share * values + (1 - share) * values[partner_B]
+def _sum(own: np.ndarray, share_B: np.ndarray, partner_B: np.ndarray) -> np.ndarray:
+  share = share_B.reshape(-1, *(1,) * (own.ndim - 1))
+  return share * own + (1 - share) * own[partner_B]
 
 
 def _soft(batch: Batch, label: str, classes: int | None, name: str) -> np.ndarray:
-  if label not in batch:
+  target = held(batch, label, name)
+  if target.dtype.kind == 'f':
+    return target.astype(np.float32)
+  if classes is None or target.ndim != 1:
     raise ValueError(
-      f'data.{name}: the batch has no key {label!r}: use one of {", ".join(sorted(batch))}'
-    )
-  values = batch[label]
-  if values.dtype.kind == 'f':
-    return values.astype(np.float32)
-  if classes is None or values.ndim != 1:
-    raise ValueError(
-      f'data.{name}: {label!r} holds {values.dtype} of shape {values.shape}: give classes= for '
+      f'data.{name}: {label!r} holds {target.dtype} of shape {target.shape}: give classes= for '
       'integers [B], or floats'
     )
-  if values.min() < 0 or values.max() >= classes:
-    wrong = values.min() if values.min() < 0 else values.max()
+  if target.min() < 0 or target.max() >= classes:
+    wrong = target.min() if target.min() < 0 else target.max()
     raise ValueError(
       f'data.{name}: {label!r} holds {wrong}, and classes={classes} stand for 0 to {classes - 1}'
     )
-  return np.eye(classes, dtype=np.float32)[values.astype(np.int64)]
+  return np.eye(classes, dtype=np.float32)[target.astype(np.int64)]

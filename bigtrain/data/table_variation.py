@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bigtrain.data.augmentation import Batch, Map
+from bigtrain.data.augmentation import Batch, Map, held, within
 from bigtrain.data.draws import Draws
 
 
@@ -62,7 +62,7 @@ def feature_swap(reference: Any, probability: float = 0.15, *, key: str = 'featu
       f'data.feature_swap: reference has shape {table_NF.shape}: give features [N, F] of at least '
       'one row'
     )
-  _check_probability('feature_swap', probability)
+  within('feature_swap: probability', 0, 1, probability)
 
   def swapped(batch: Batch, rng: Draws) -> Batch:
     values_BF = _features(batch, key, 'feature_swap', table_NF.shape[1:])
@@ -87,7 +87,7 @@ def feature_dropout(probability: float = 0.1, *, fill: Any = 0.0, key: str = 'fe
     ValueError: for a probability out of range; by the map, for features that are not floats [B, F],
       or not as many as fills.
   """
-  _check_probability('feature_dropout', probability)
+  within('feature_dropout: probability', 0, 1, probability)
   written = np.asarray(fill)
 
   def dropped(batch: Batch, rng: Draws) -> Batch:
@@ -98,24 +98,16 @@ def feature_dropout(probability: float = 0.1, *, fill: Any = 0.0, key: str = 'fe
   return dropped
 
 
-def _check_probability(name: str, probability: float) -> None:
-  if not 0 <= probability <= 1:
-    raise ValueError(f'data.{name}: probability must lie in [0, 1], got {probability}')
-
-
 def _features(batch: Batch, key: str, name: str, columns: tuple[int, ...]) -> np.ndarray:
-  if key not in batch:
+  values_BF = held(batch, key, name)
+  if values_BF.ndim != 2 or values_BF.dtype.kind != 'f':
     raise ValueError(
-      f'data.{name}: the batch has no key {key!r}: use one of {", ".join(sorted(batch))}'
+      f'data.{name}: {key!r} is {values_BF.dtype} of shape {values_BF.shape}: features are floats '
+      '[B, F]'
     )
-  values = batch[key]
-  if values.ndim != 2 or values.dtype.kind != 'f':
+  if columns not in ((), values_BF.shape[1:]):
     raise ValueError(
-      f'data.{name}: {key!r} is {values.dtype} of shape {values.shape}: features are floats [B, F]'
-    )
-  if columns not in ((), values.shape[1:]):
-    raise ValueError(
-      f'data.{name}: {key!r} has {values.shape[1]} columns, got numbers for {columns}: give one '
+      f'data.{name}: {key!r} has {values_BF.shape[1]} columns, got numbers for {columns}: give one '
       'for each column'
     )
-  return values
+  return values_BF

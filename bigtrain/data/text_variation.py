@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from bigtrain.data.augmentation import Batch, Map
+from bigtrain.data.augmentation import Batch, Map, held, within
 from bigtrain.data.draws import Draws
 
 
@@ -33,8 +33,7 @@ def token_dropout(token: int, probability: float = 0.1, *, key: str = 'inputs') 
   Raises:
     ValueError: for a probability out of range; by the map, for a missing key.
   """
-  if not 0 <= probability <= 1:
-    raise ValueError(f'data.token_dropout: probability must lie in [0, 1], got {probability}')
+  within('token_dropout: probability', 0, 1, probability)
 
   def dropped(batch: Batch, rng: Draws) -> Batch:
     tokens_BL = _tokens(batch, key, 'token_dropout')
@@ -175,9 +174,8 @@ def fill_in_the_middle(
       the text holds, or a batch without 'inputs' and 'targets', or with 'segment_ids' or
       'token_weight'.
   """
-  for name, share in (('rate', rate), ('spm', spm)):
-    if not 0 <= share <= 1:
-      raise ValueError(f'data.fill_in_the_middle: {name} must lie in [0, 1], got {share}')
+  within('fill_in_the_middle: rate', 0, 1, rate)
+  within('fill_in_the_middle: spm', 0, 1, spm)
   marks = [prefix, suffix, middle]
   if len(set(marks)) < 3:
     raise ValueError(
@@ -249,13 +247,10 @@ def _text(
 
 
 def _tokens(batch: Batch, key: str, name: str) -> np.ndarray:
-  if key not in batch:
+  tokens_BL = held(batch, key, name)
+  if tokens_BL.ndim != 2 or tokens_BL.dtype.kind not in 'iu':
     raise ValueError(
-      f'data.{name}: the batch has no key {key!r}: use one of {", ".join(sorted(batch))}'
+      f'data.{name}: {key!r} is {tokens_BL.dtype} of shape {tokens_BL.shape}: tokens are integers '
+      '[B, L], as data.pack gives them'
     )
-  if batch[key].ndim != 2 or batch[key].dtype.kind not in 'iu':
-    raise ValueError(
-      f'data.{name}: {key!r} is {batch[key].dtype} of shape {batch[key].shape}: tokens are '
-      'integers [B, L], as data.pack gives them'
-    )
-  return batch[key]
+  return tokens_BL
