@@ -1,4 +1,5 @@
-"""A small experiment for tests: dropout, statistics, shuffling and augmentation are on."""
+"""A small experiment for tests, with dropout, statistics, shuffling and augmentation on; and a
+person's own source."""
 
 import flax.linen as nn
 import numpy as np
@@ -21,6 +22,19 @@ class Net(nn.Module):
       x = nn.BatchNorm(use_running_average=not train)(x)
     x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(x))
     return nn.Dense(10)(x)
+
+
+class Records:
+  """Records as a person's own source gives them."""
+
+  def __init__(self, *records):
+    self.records = records
+
+  def __len__(self):
+    return len(self.records)
+
+  def __getitem__(self, index):
+    return self.records[index]
 
 
 def source(size: int = 50) -> data.Arrays:

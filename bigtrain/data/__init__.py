@@ -8,7 +8,8 @@ sources: arrays in memory, and what all sources share
 files, lines, tables, audio, shards: sources from a person's own files
 catalogue: TensorFlow Datasets by name
 corpora, pictures, embedded: sources that come with a package, or are found in $BIGTRAIN_DATA
-cleaning, text_cleaning, text_quality: steps over records, and a ledger of what they did
+cleaning: steps over records, and a ledger of what they did
+text_cleaning, text_quality, text_repetition: such steps
 splits: stratified, by hash, by document, by position
 alphabets, subwords: tokenisers
 packing, documents: windows of tokens, over all documents or each for itself
@@ -96,7 +97,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.text_quality import c4_quality as c4_quality
   from bigtrain.data.text_quality import fineweb_quality as fineweb_quality
   from bigtrain.data.text_quality import gopher_quality as gopher_quality
-  from bigtrain.data.text_quality import gopher_repetition as gopher_repetition
+  from bigtrain.data.text_repetition import gopher_repetition as gopher_repetition
   from bigtrain.data.text_variation import fill_in_the_middle as fill_in_the_middle
   from bigtrain.data.text_variation import span_corruption as span_corruption
   from bigtrain.data.text_variation import span_lengths as span_lengths

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bigtrain.data import records, sources
+from bigtrain.data import files, records, sources
 
 _PLACE = 'data.audio_folder'
 _SOUNDS = frozenset({'.flac', '.wav'})
@@ -107,35 +107,24 @@ def audio_folder(
     raise ValueError(f'{_PLACE}: seconds must be above 0, got {seconds}')
   about: dict[str, Any] = {'name': 'audio_folder', 'rate': rate, 'seconds': seconds}
   if target == 'class':
-    found = sorted(
-      inner.name for inner in root.iterdir() if inner.is_dir() and not inner.name.startswith('.')
-    )
-    chosen = list(found if classes is None else classes)
-    if not chosen:
-      raise ValueError(
-        f'{_PLACE}: {root} has no folder inside: put the sounds of each class into one, or take '
-        "names by target='name'"
-      )
-    if unknown := [name for name in chosen if name not in found]:
-      raise ValueError(
-        f'{_PLACE}: {root} has no class {unknown[0]!r}: use some of {", ".join(found)}'
-      )
+    cure = "put the sounds of each class into one, or take names by target='name'"
+    chosen = files.class_folders(_PLACE, root, classes, cure)
     by_class = [_sounds(root / name) for name in chosen]
-    files = [file for own in by_class for file in own]
+    paths = [file for own in by_class for file in own]
     label = np.repeat(np.arange(len(chosen), dtype=np.int32), [len(own) for own in by_class])
     about['classes'] = tuple(chosen)
   else:
-    files = [file for name in classes or ['.'] for file in _sounds(root / name)]
+    paths = [file for name in classes or ['.'] for file in _sounds(root / name)]
     label = None
-  stems = [file.stem.replace('-', ' ').replace('_', ' ') for file in files]
+  stems = [file.stem.replace('-', ' ').replace('_', ' ') for file in paths]
   columns = {
-    'path': sources.text_array([file.relative_to(root).as_posix() for file in files]),
+    'path': sources.text_array([file.relative_to(root).as_posix() for file in paths]),
     'text': sources.text_array(stems),
   }
   if label is not None:
     columns['label'] = label
   shown = ('path', 'text') if label is None else ('label',)
-  return AudioFolder(files, columns, shown, rate, seconds, {**about, 'files': len(files)})
+  return AudioFolder(paths, columns, shown, rate, seconds, {**about, 'files': len(paths)})
 
 
 def _sounds(folder: pathlib.Path) -> list[pathlib.Path]:

@@ -129,12 +129,7 @@ def pack_documents(
     )
   if length < 1:
     raise ValueError(f'data.pack_documents: length must be at least 1, got {length}')
-  texts = list(sources.column(source, key))
-  if texts and not isinstance(texts[0], str):
-    raise ValueError(
-      f'data.pack_documents: {key!r} holds {type(texts[0]).__name__}, not text: name the key that '
-      'holds text'
-    )
+  texts = packing.texts('data.pack_documents', source, key)
   tokens = packing.line(texts, tokenizer)
   start, count = _pairs(texts, tokens, tokenizer)
   if not count.sum():

@@ -21,8 +21,10 @@ import numpy as np
 
 from bigtrain.data import audio, places, sources, tables
 
-_CELLS = ('radius', 'texture', 'perimeter', 'area', 'smoothness', 'compactness', 'concavity')
-_CELLS = (*_CELLS, 'concave points', 'symmetry', 'fractal dimension')
+_CELLS = (
+  *('radius', 'texture', 'perimeter', 'area', 'smoothness'),
+  *('compactness', 'concavity', 'concave points', 'symmetry', 'fractal dimension'),
+)
 _VENDORS = ('google', 'twitter')
 _VOICES = {
   'en': 'en_US_f_Allison',

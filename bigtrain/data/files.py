@@ -162,20 +162,11 @@ def image_folder(
     )
   if channels not in (1, 3):
     raise ValueError(f'data.image_folder: channels must be 1 or 3, got {channels}')
-  found = sorted(
-    inner.name for inner in root.iterdir() if inner.is_dir() and not inner.name.startswith('.')
+  chosen = class_folders(
+    'data.image_folder', root, classes, 'put the images of each class into one'
   )
-  chosen = list(found if classes is None else classes)
-  if not chosen:
-    raise ValueError(
-      f'data.image_folder: {root} has no folder inside: put the images of each class into one'
-    )
   files, labels = [], []
   for label, name in enumerate(chosen):
-    if name not in found:
-      raise ValueError(
-        f'data.image_folder: {root} has no class {name!r}: use some of {", ".join(found)}'
-      )
     own = sorted(file for file in (root / name).rglob('*') if file.suffix.lower() in _IMAGES)
     if not own:
       raise ValueError(
@@ -190,6 +181,25 @@ def image_folder(
   names = [file.relative_to(root).as_posix() for file in files]
   about = {'name': 'image_folder', 'files': len(files), 'classes': tuple(chosen)}
   return ImageFolder(files, names, np.array(labels, np.int32), both, channels, about)
+
+
+def class_folders(
+  place: str, root: pathlib.Path, classes: Sequence[str] | None, cure: str
+) -> list[str]:
+  """Returns the folders inside `root` that hold a class each: those of `classes`, or all.
+
+  Raises:
+    ValueError: where there is none, with the cure, or where one of `classes` is not there.
+  """
+  found = sorted(
+    inner.name for inner in root.iterdir() if inner.is_dir() and not inner.name.startswith('.')
+  )
+  chosen = list(found if classes is None else classes)
+  if not chosen:
+    raise ValueError(f'{place}: {root} has no folder inside: {cure}')
+  if unknown := [name for name in chosen if name not in found]:
+    raise ValueError(f'{place}: {root} has no class {unknown[0]!r}: use some of {", ".join(found)}')
+  return chosen
 
 
 def expand(place: str, paths: Paths, suffix: str = '') -> list[pathlib.Path]:

@@ -45,6 +45,7 @@ class Mixture:
     # By name, so that a further source leaves the order within the others as it was.
     self._salts = [int.from_bytes(_sha(name).digest()[:8], 'little') for name in self.parts]
     self._like = _alike(self.parts, key)
+    self._kinds = records.kinds(self._like)
     self._plans: dict[int, dealing.Plan] = {}
     self.about = {
       'sources': {name: dict(getattr(part, 'about', {})) for name, part in self.parts.items()},
@@ -72,13 +73,15 @@ class Mixture:
       rows = np.flatnonzero(owner == part)
       own = indices[rows] - self._first[part]
       got = sources.stacked(self._sources[part], own, self._like)
-      if got.keys() != self._like.keys():
-        raise ValueError(self._differs(part, own, f'the keys {", ".join(sorted(got))}'))
+      # Without a look, the assignment would convert types and stretch shapes.
+      if records.kinds(got, 1) != self._kinds:
+        name, first = list(self.parts)[part], next(iter(self.parts))
+        raise ValueError(
+          f'data.mix: records {own[0]} to {own[-1]} of {name!r} are {records.shown(got, 1)}, '
+          f'record 0 of {first!r} is {records.shown(self._like)}: give every record the same keys, '
+          'shapes and types'
+        )
       for key, values in got.items():
-        # Without a look, the assignment would convert types and stretch shapes.
-        if (values.shape[1:], values.dtype) != (self._like[key].shape, self._like[key].dtype):
-          found = f'{key!r} as {values.dtype}{list(values.shape[1:])}'
-          raise ValueError(self._differs(part, own, found))
         columns[key][rows] = values
     return columns if self.key is None else {**columns, self.key: owner.astype(np.int32)}
 
@@ -129,13 +132,6 @@ class Mixture:
     if batch not in self._plans:
       self._plans[batch] = dealing.Plan(self._steps * batch, self._rates)
     return self._plans[batch]
-
-  def _differs(self, part: int, own: np.ndarray, found: str) -> str:
-    name, first = list(self.parts)[part], next(iter(self.parts))
-    return (
-      f'data.mix: records {own[0]} to {own[-1]} of {name!r} have {found}, record 0 of {first!r} is '
-      f'{_shown(self._like)}: give every record the same keys, shapes and types'
-    )
 
 
 def mix(
@@ -246,22 +242,14 @@ def _alike(parts: Mapping[str, sources.Source], key: str | None) -> dict[str, np
   }
   first, like = next(iter(found.items()))
   for name, record in found.items():
-    if _kinds(record) != _kinds(like):
+    if records.kinds(record) != records.kinds(like):
       raise ValueError(
-        f'data.mix: record 0 of {name!r} is {_shown(record)}, that of {first!r} is '
-        f'{_shown(like)}: give the records of all sources the same keys, shapes and types'
+        f'data.mix: record 0 of {name!r} is {records.shown(record)}, that of {first!r} is '
+        f'{records.shown(like)}: give the records of all sources the same keys, shapes and types'
       )
   if key is not None and key in like:
     raise ValueError(f'data.mix: the records have a key {key!r} already: choose another key')
   return like
-
-
-def _kinds(record: Mapping[str, np.ndarray]) -> dict[str, Any]:
-  return {key: (value.shape, value.dtype) for key, value in record.items()}
-
-
-def _shown(record: Mapping[str, np.ndarray]) -> str:
-  return ', '.join(f'{key} {value.dtype}{list(value.shape)}' for key, value in record.items())
 
 
 def _sha(text: str) -> Any:

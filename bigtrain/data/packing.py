@@ -82,12 +82,7 @@ def pack(
     raise ValueError(
       f'data.pack: length and stride must be at least 1, got length={length}, stride={stride}'
     )
-  texts = list(sources.column(source, key))
-  if texts and not isinstance(texts[0], str):
-    raise ValueError(
-      f'data.pack: {key!r} holds {type(texts[0]).__name__}, not text: name the key that holds text'
-    )
-  tokens = line(texts, tokenizer)
+  tokens = line(texts('data.pack', source, key), tokenizer)
   if len(tokens) <= length:
     raise ValueError(
       f'data.pack: the texts give {len(tokens)} tokens, and one window takes {length + 1}: '
@@ -97,13 +92,25 @@ def pack(
   return Windows(tokens, length, stride, tokenizer, about)
 
 
-def line(texts: list[str], tokenizer: Tokenizer) -> np.ndarray:
+def texts(place: str, source: sources.Source, key: str) -> list[str]:
+  """Returns the texts under `key`; ValueError where it holds something else."""
+  found = list(sources.column(source, key))
+  if found and not isinstance(found[0], str):
+    raise ValueError(
+      f'{place}: {key!r} holds {type(found[0]).__name__}, not text: name the key that holds text'
+    )
+  return found
+
+
+def line(documents: list[str], tokenizer: Tokenizer) -> np.ndarray:
   """Returns the documents laid end to end, [N], in the smallest type that holds every token."""
   kind = smallest(tokenizer.vocab)
 
   def encode() -> np.ndarray:
     many = getattr(tokenizer, 'encode_many', None)
-    encoded = many(texts) if many is not None else [tokenizer.encode(text) for text in texts]
+    encoded = (
+      many(documents) if many is not None else [tokenizer.encode(text) for text in documents]
+    )
     if tokenizer.end is None:
       return np.concatenate(encoded).astype(kind)
     end = np.array([tokenizer.end], kind)
@@ -112,10 +119,10 @@ def line(texts: list[str], tokenizer: Tokenizer) -> np.ndarray:
     )
 
   own = getattr(tokenizer, 'digest', None)
-  if own is None or sum(map(len, texts)) < _SLOW:
+  if own is None or sum(map(len, documents)) < _SLOW:
     return encode()
   # Only tokenisers that take seconds name a digest; what they made is kept.
-  name = f'tokens-{own}-{places.digest(texts)}'
+  name = f'tokens-{own}-{places.digest(documents)}'
   little = np.dtype(kind).newbyteorder('<')
   kept = places.cached(name, lambda: encode().astype(little).tobytes())
   return np.frombuffer(kept, little).astype(kind, copy=False)

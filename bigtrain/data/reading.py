@@ -21,8 +21,7 @@ class Reader:
 
   def __init__(self, batches: 'Batches', like: Mapping[str, Any], start: int, stop: int):
     self._batches = batches
-    self._like = like
-    self._keys = {key: (value.shape, value.dtype) for key, value in like.items()}
+    self._like, self._kinds = like, records.kinds(like)
     self._start, self._stop = start, stop
     self._block: tuple[int, np.ndarray] = (-1, np.empty((0, 0), np.int64))
     self._name = 'a batch' if batches.map is None else 'what the map returned'
@@ -72,13 +71,8 @@ class Reader:
     return np.minimum(indices, self._batches.size - 1)
 
   def _check(self, columns: records.Columns, indices: np.ndarray) -> None:
-    got = {key: (values.shape[1:], values.dtype) for key, values in columns.items()}
-    if got != self._keys:
+    if records.kinds(columns, 1) != self._kinds:
       raise ValueError(
-        f'data: records {indices[0]} to {indices[-1]} are {_shown(got)}, record 0 is '
-        f'{_shown(self._keys)}: give every record the same keys, shapes and types'
+        f'data: records {indices[0]} to {indices[-1]} are {records.shown(columns, 1)}, record 0 is '
+        f'{records.shown(self._like)}: give every record the same keys, shapes and types'
       )
-
-
-def _shown(keys: Mapping[str, tuple[tuple[int, ...], Any]]) -> str:
-  return ', '.join(f'{key} {dtype}{list(shape)}' for key, (shape, dtype) in sorted(keys.items()))

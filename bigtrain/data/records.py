@@ -97,6 +97,17 @@ def as_array(value: Any) -> np.ndarray:
   return np.asarray(value)
 
 
+def kinds(columns: Record, lead: int = 0) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+  """Returns each key's shape without the first `lead` axes, and type; values are arrays."""
+  return {key: (value.shape[lead:], value.dtype) for key, value in columns.items()}
+
+
+def shown(columns: Record, lead: int = 0) -> str:
+  """Returns the same as text, such as 'image uint8[8, 8, 1], label int32[]'."""
+  both = sorted(kinds(columns, lead).items())
+  return ', '.join(f'{key} {dtype}{list(shape)}' for key, (shape, dtype) in both)
+
+
 def check_numeric(batch: Mapping[str, np.ndarray], rows: int, place: str) -> Columns:
   """Returns the batch narrowed, or says what in it no device can hold.
 

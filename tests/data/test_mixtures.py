@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toys import Records
 
 from bigtrain import data
 from bigtrain.data import dealing, documents, mixtures
@@ -241,19 +242,6 @@ def test_a_late_step_of_a_hundred_sources_replays_nothing(monkeypatch):
   for step in (10**6, 10**9):
     data.forever(mixture, 256)[step]
   assert sum(dealt) <= 12 * 2**14
-
-
-class Records:
-  """Records as a person's own source gives them."""
-
-  def __init__(self, *records):
-    self.records = records
-
-  def __len__(self):
-    return len(self.records)
-
-  def __getitem__(self, index):
-    return self.records[index]
 
 
 class Changing(Records):

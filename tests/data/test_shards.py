@@ -6,23 +6,11 @@ import pathlib
 
 import numpy as np
 import pytest
+from toys import Records
 
 from bigtrain import data
 from bigtrain.data import sources
 from bigtrain.data.shards import read_records, write_records
-
-
-class Records:
-  """Records as a person's own source gives them."""
-
-  def __init__(self, *records):
-    self.records = records
-
-  def __len__(self):
-    return len(self.records)
-
-  def __getitem__(self, index):
-    return self.records[index]
 
 
 def mixed(i):

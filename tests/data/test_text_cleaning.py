@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bigtrain import data
-from bigtrain.data import text_cleaning, text_quality
+from bigtrain.data import text_cleaning, text_quality, text_repetition
 from bigtrain.data.cleaning import Drop
 
 
@@ -226,7 +226,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(('step', 'rule', 'text'), BROKEN)
 def test_a_rule_drops_what_breaks_it_and_can_be_left_out(step, rule, text):
-  make = getattr(text_quality, step)
+  make = getattr(data, step)
   assert run(make(), text) == Drop(rule)
   assert run(make(**{rule: None}), text) != Drop(rule)
   assert run(make(), GOOD) == GOOD
@@ -274,14 +274,14 @@ def test_repeated_grams_are_counted_as_one_by_one(kinds, length):
   rng = np.random.default_rng(kinds * length)
   words = ['w' * (1 + i % 5) + str(i) for i in range(kinds)]
   text = ' '.join(rng.choice(words, length)) + ' ' + ' '.join(words)
-  got = text_quality._repeated_grams(text.split())
+  got = text_repetition._repeated_grams(text.split())
   expected = shares(text)
   assert got.keys() == expected.keys()
   assert np.allclose([got[name] for name in expected], list(expected.values()))
 
 
 def test_repetition_is_dropped_by_the_papers_thresholds():
-  step = text_quality.gopher_repetition()
+  step = text_repetition.gopher_repetition()
   defaults = {name: limit for name, limit in step.keywords.items() if name != 'key'}
   # Table A1: lines, paragraphs, their characters; top 2- to 4-grams; duplicate 5- to 10-grams.
   table = [0.3, 0.3, 0.2, 0.2, 0.2, 0.18, 0.16, 0.15, 0.14, 0.13, 0.12, 0.11, 0.1]
