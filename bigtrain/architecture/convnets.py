@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bigtrain.architecture.parts import scaled
+from bigtrain.architecture.parts import dense, scaled
 
 
 class Convnet(nn.Module):
@@ -57,7 +57,7 @@ class Convnet(nn.Module):
       for _ in range(self.blocks):
         x = x + convolve(convolve(x, width), width)
     x_BD = nn.Dropout(self.dropout, deterministic=not train)(x.mean(axis=(1, 2)))
-    return nn.Dense(self.classes, dtype=self.dtype, name='head')(x_BD)
+    return dense(self.classes, dtype=self.dtype, name='head')(x_BD)
 
 
 def quarters(x: jax.Array, fill: float) -> list[jax.Array]:

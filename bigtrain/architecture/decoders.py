@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bigtrain.architecture.parts import CausalConv, FeedForward, SelfAttention, norm
+from bigtrain.architecture.parts import CausalConv, FeedForward, SelfAttention, dense, norm
 
 
 class DecoderBlock(nn.Module):
@@ -107,9 +107,7 @@ class DecoderLM(nn.Module):
     self.in_dropout = nn.Dropout(self.dropout)
     if not self.tied:
       zeros = nn.initializers.zeros
-      self.out = nn.Dense(
-        self.vocab, use_bias=False, kernel_init=zeros, name='head', dtype=self.dtype
-      )
+      self.out = dense(self.vocab, use_bias=False, kernel_init=zeros, name='head', dtype=self.dtype)
 
   def features(
     self, tokens_BL: jax.Array, *, train: bool, segment_ids: jax.Array | None = None

@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bigtrain.architecture.parts import FeedForward, SelfAttention, scaled
+from bigtrain.architecture.parts import FeedForward, SelfAttention, dense, scaled
 
 
 class EncoderBlock(nn.Module):
@@ -82,7 +82,7 @@ class ViT(nn.Module):
       wide = jnp.pad(image, ((0, 0), (h, h), (h, h), (0, 0)))
       corners = [wide[:, i : i + height, j : j + width] for i in (0, p) for j in (0, p)]
       x_BLD = jnp.concatenate([patches(corner, p) for corner in corners], axis=-1)
-    x_BLD = nn.Dense(self.width, dtype=self.dtype, name='embed')(x_BLD)
+    x_BLD = dense(self.width, dtype=self.dtype, name='embed')(x_BLD)
     if self.pool == 'cls':
       token = self.param('cls_embed', nn.initializers.zeros, (1, 1, self.width))
       token = jnp.broadcast_to(token, (B, 1, self.width)).astype(x_BLD.dtype)
@@ -98,7 +98,7 @@ class ViT(nn.Module):
       x_BLD = block(x_BLD, train=train)
     x_BLD = nn.LayerNorm(dtype=self.dtype, name='out_norm')(x_BLD)
     x_BD = x_BLD[:, 0] if self.pool == 'cls' else x_BLD.mean(axis=1)
-    head = nn.Dense(self.classes, kernel_init=nn.initializers.zeros, dtype=self.dtype, name='head')
+    head = dense(self.classes, kernel_init=nn.initializers.zeros, dtype=self.dtype, name='head')
     return head(x_BD)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bigtrain import architecture
-from bigtrain.architecture import convnets
+from bigtrain.architecture import convnets, parts
 
 
 def initialised(model, x, seed=0):
@@ -185,3 +185,34 @@ def pooled(x):
 
 def grad_of(f):
   return jax.grad(lambda x: jnp.square(f(x)).sum())
+
+
+@pytest.mark.parametrize('lead', [(5,), (2, 5)])
+def test_a_product_and_its_derivatives_are_those_of_matmul(lead):
+  x, kernel, y = (
+    jax.random.normal(jax.random.key(i), shape)
+    for i, shape in enumerate([(*lead, 3), (3, 4), (*lead, 4)])
+  )
+
+  def loss(multiply, x, kernel):
+    return (jnp.tanh(multiply(x, kernel)) * y).sum()
+
+  def slope(multiply, x, kernel):  # Curvature: a derivative of the derivative.
+    return sum(jnp.sin(g).sum() for g in jax.grad(loss, (1, 2))(multiply, x, kernel))
+
+  for of in (loss, slope):
+    got, want = (
+      jax.value_and_grad(of, (1, 2))(multiply, x, kernel) for multiply in (parts.product, jnp.matmul)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, want)
+
+
+def test_a_products_gradient_is_computed_as_the_kernel_lies():
+  gradient = jax.make_jaxpr(jax.grad(lambda k, x: parts.product(x, k).sum()))
+  shapes = [
+    each.outvars[0].aval.shape
+    for each in gradient(jnp.ones((3, 4)), jnp.ones((5, 3))).jaxpr.eqns
+    if each.primitive.name in ('dot_general', 'transpose')
+  ]
+  assert shapes[-1] == (3, 4)
+  assert (4, 3) not in shapes[-2:]
