@@ -38,6 +38,7 @@ def experiment(
     net = architecture.Convnet(classes=10, widths=(width, 2 * width, 4 * width))
   else:
     net = architecture.ViT(classes=10, patch=4, depth=6, width=2 * width, dropout=0.1)
+  net = architecture.Mirrored(net) if augment else net  # Clothes mean the same both ways.
 
   # Schedule.
   peak = lr if model == 'convnet' else lr / 3

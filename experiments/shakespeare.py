@@ -72,7 +72,7 @@ GPT2: Knobs = dict(position='learned', norm='layer', feed='gelu', qk_norm=False,
 GPT2 |= dict(init_scale=0.02)
 SMALL: Knobs = dict(length=64, batch=12, width=128, dropout=0.0)
 NANOGPT: Knobs = SMALL | dict(modern=False, conv=0, optimizer='adamw', lr=1e-3, steps=2_000)
-RACE: Knobs = SMALL | dict(hidden=504, steps=500, every=500)
+RACE: Knobs = SMALL | dict(hidden=504, lr=2e-2, ratio=3.0, steps=240, every=240)
 
 if __name__ == '__main__':
   launch.run(experiment)

@@ -10,6 +10,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.architecture.convnets import Convnet as Convnet
   from bigtrain.architecture.decoders import DecoderLM as DecoderLM
   from bigtrain.architecture.parts import MLP as MLP
+  from bigtrain.architecture.parts import Mirrored as Mirrored
   from bigtrain.architecture.parts import attention as attention
   from bigtrain.architecture.parts import gelu as gelu
   from bigtrain.architecture.parts import rotary as rotary

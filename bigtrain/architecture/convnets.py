@@ -5,6 +5,7 @@ Letters: B examples, C classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bigtrain.architecture.parts import dense, scaled
+from bigtrain.architecture.parts import dense, product, scaled
 
 
 class Convnet(nn.Module):
@@ -43,7 +44,7 @@ class Convnet(nn.Module):
     """Maps images [B, height, width, channels] to logits [B, C]; uint8 is scaled to [0, 1]."""
 
     def convolve(x, width):
-      x = nn.Conv(width, (3, 3), use_bias=False, dtype=self.dtype)(x)
+      x = Conv(width, dtype=self.dtype)(x)
       return nn.relu(nn.BatchNorm(not train, momentum=0.9, dtype=self.dtype)(x))
 
     x = scaled(image)
@@ -58,6 +59,50 @@ class Convnet(nn.Module):
         x = x + convolve(convolve(x, width), width)
     x_BD = nn.Dropout(self.dropout, deterministic=not train)(x.mean(axis=(1, 2)))
     return dense(self.classes, dtype=self.dtype, name='head')(x_BD)
+
+
+class Conv(nn.Module):
+  """A convolution of stride 1 that keeps height and width, without bias.
+
+  Attributes:
+    features: Channels that come out.
+    size: Side of the kernel, odd.
+    products: Whether to compute it as products of matrices, one for each row of the kernel; None
+      does so on CPU. XLA's own convolutions there do not share a core's time among devices and
+      stall in a loop of steps; with products a small residual network trains 1.3 times as fast on
+      two cores.
+    dtype: Of the computation.
+  """
+
+  features: int
+  size: int = 3
+  products: bool | None = None
+  dtype: Any = jnp.float32
+
+  @nn.compact
+  def __call__(self, x_BHWC: jax.Array) -> jax.Array:
+    """Maps [B, H, W, C] to [B, H, W, features]."""
+    if self.size % 2 == 0:
+      raise ValueError(f'the side of a kernel must be odd, got {self.size}')
+    shape = (self.size, self.size, x_BHWC.shape[-1], self.features)
+    kernel = self.param('kernel', nn.initializers.lecun_normal(), shape).astype(self.dtype)
+    x_BHWC = x_BHWC.astype(self.dtype)
+    by_products = jax.default_backend() == 'cpu' if self.products is None else self.products
+    if not by_products:
+      axes = ('NHWC', 'HWIO', 'NHWC')
+      return jax.lax.conv_general_dilated(x_BHWC, kernel, (1, 1), 'SAME', dimension_numbers=axes)
+    shape = x_BHWC.shape[:3]
+    around = (self.size // 2, self.size // 2)
+    x_BHWC = jnp.pad(x_BHWC, ((0, 0), around, around, (0, 0)))
+    # Each pixel beside its neighbours of the same row: [B, H + size - 1, W, size * C].
+    side = [x_BHWC[:, :, i : i + shape[2]] for i in range(self.size)]
+    x_BHWN = jnp.concatenate(side, axis=-1)
+    y_BHWF = jnp.zeros((), self.dtype)
+    for i, row in enumerate(kernel.reshape(self.size, -1, self.features)):
+      # In two axes: XLA copies a product's inputs of four.
+      x_PN = x_BHWN[:, i : i + shape[1]].reshape(math.prod(shape), -1)
+      y_BHWF = y_BHWF + product(x_PN, row).reshape(*shape, self.features)
+    return y_BHWF
 
 
 def quarters(x: jax.Array, fill: float) -> list[jax.Array]:

@@ -243,3 +243,23 @@ class MLP(nn.Module):
       x_BD = nn.relu(dense(width, kernel_init=nn.initializers.he_normal(), dtype=self.dtype)(x_BD))
       x_BD = nn.Dropout(self.dropout, deterministic=not train)(x_BD)
     return dense(self.classes, dtype=self.dtype, name='head')(x_BD)
+
+
+class Mirrored(nn.Module):
+  """A model of images, whose evaluation averages its outputs for an image and the mirror image.
+
+  Evaluation takes twice as long; training is the model's own. For images that mean the same both
+  ways (Krizhevsky et al. 2012, section 4.1).
+
+  Attributes:
+    model: Maps images [B, height, width, channels] to outputs [B, ...].
+  """
+
+  model: nn.Module
+
+  @nn.compact
+  def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
+    """Maps what the model maps."""
+    if train:
+      return self.model(image, train=True)
+    return (self.model(image, train=False) + self.model(image[:, :, ::-1], train=False)) / 2

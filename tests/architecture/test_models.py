@@ -201,9 +201,8 @@ def test_a_product_and_its_derivatives_are_those_of_matmul(lead):
     return sum(jnp.sin(g).sum() for g in jax.grad(loss, (1, 2))(multiply, x, kernel))
 
   for of in (loss, slope):
-    got, want = (
-      jax.value_and_grad(of, (1, 2))(multiply, x, kernel) for multiply in (parts.product, jnp.matmul)
-    )
+    both = jax.value_and_grad(of, (1, 2))
+    got, want = (both(multiply, x, kernel) for multiply in (parts.product, jnp.matmul))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, want)
 
 
@@ -216,3 +215,37 @@ def test_a_products_gradient_is_computed_as_the_kernel_lies():
   ]
   assert shapes[-1] == (3, 4)
   assert (4, 3) not in shapes[-2:]
+
+
+@pytest.mark.parametrize('size', [1, 3, 5])
+def test_a_convolution_by_products_is_the_convolution(size):
+  image = jax.random.normal(jax.random.key(0), (2, 6, 7, 3))
+  own, xla = (convnets.Conv(4, size, products=products) for products in (True, False))
+  variables = own.init(jax.random.key(1), image)
+
+  def loss(model, variables, image):
+    return jnp.sin(model.apply(variables, image)).sum()
+
+  got, want = (jax.value_and_grad(loss, (1, 2))(model, variables, image) for model in (own, xla))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), got, want)
+  want = nn.Conv(4, (size, size), use_bias=False).apply(variables, image)
+  np.testing.assert_allclose(own.apply(variables, image), want, rtol=1e-4, atol=1e-5)
+
+
+def test_a_kernel_of_even_side_is_refused():
+  with pytest.raises(ValueError, match='odd, got 2'):
+    convnets.Conv(4, 2).init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)))
+
+
+def test_a_mirrored_model_takes_an_image_for_its_mirror_image_in_evaluation_alone():
+  net = architecture.MLP(widths=(8,), classes=3)
+  model = architecture.Mirrored(net)
+  image = jax.random.normal(jax.random.key(0), (2, 4, 4, 1))
+  variables = initialised(model, image)
+  own = {'params': variables['params']['model']}
+  mean = sum(net.apply(own, x, train=False) for x in (image, image[:, :, ::-1])) / 2
+  np.testing.assert_allclose(model.apply(variables, image, train=False), mean, rtol=1e-5)
+  np.testing.assert_allclose(
+    model.apply(variables, image, train=True), net.apply(own, image, train=True), rtol=1e-5
+  )
+  assert not np.allclose(mean, net.apply(own, image, train=False))

@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from bigtrain import compute, tuning
+from bigtrain.architecture import parts
 
 PARAMS = {
   'embed': {'embedding': np.ones((16, 8), np.float32)},
@@ -52,12 +53,13 @@ def test_muons_update_is_orthogonal_and_the_rest_is_adams():
   np.testing.assert_allclose(updates['layer']['bias'], adam['layer']['bias'])
 
 
-def test_a_stack_over_many_devices_equals_one_matrix_at_a_time():
+@pytest.mark.parametrize('mesh', ['data:8', 'data:2,fsdp:4'])
+def test_a_stack_over_many_devices_equals_one_matrix_at_a_time(mesh):
   params = {'a': np.ones((3, 16, 32)), 'b': np.ones((32, 16)), 'c': np.ones((16, 32))}
   params = jax.tree.map(lambda x: x.astype(np.float32), params)
   grads = random_like(params)
   optimizer = tuning.muon(0.1, decay=0.0, clip=None)
-  with jax.set_mesh(compute.make_mesh('data:8')):
+  with jax.set_mesh(compute.make_mesh(mesh)):
     together = jax.jit(lambda g: first_update(optimizer, g, params))(grads)
   for name in ('b', 'c'):
     alone = first_update(optimizer, {name: grads[name]}, {name: params[name]})
@@ -66,6 +68,31 @@ def test_a_stack_over_many_devices_equals_one_matrix_at_a_time():
     one = {'a': grads['a'][index]}
     alone = first_update(optimizer, one, {'a': params['a'][index]})
     np.testing.assert_allclose(together['a'][index], alone['a'], atol=1e-5)
+
+
+def test_muon_adds_gradients_up_once_and_sends_no_part_of_them_about():
+  params = {name: jnp.ones((16, 16)) for name in 'abc'}
+  optimizer = tuning.muon(0.1, clip=None)
+  mesh = compute.make_mesh('data:8')
+  rows = jax.ShapeDtypeStruct((8, 16), jnp.float32, sharding=compute.batch_sharding(mesh))
+
+  def step(params, state, x):
+    def loss(params):
+      y = x
+      for kernel in params.values():
+        y = jnp.tanh(parts.product(y, kernel))
+      return y.sum()
+
+    updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+    return optax.apply_updates(params, updates), state
+
+  whole = compute.replicate(mesh, jax.eval_shape(lambda: (params, optimizer.init(params))))
+  with jax.set_mesh(mesh):
+    text = jax.jit(step, out_shardings=whole).lower(params, optimizer.init(params), rows)
+  program = text.compile().as_text()
+  assert 'all-reduce(' in program
+  assert 'all-to-all(' not in program
+  assert 'collective-permute(' not in program
 
 
 @pytest.mark.parametrize(
