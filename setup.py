@@ -27,6 +27,7 @@ setup(
     'pillow',
     'py3langid',
     'pyarrow',
+    'rensa',
     'rich',
     'scikit-learn',
     'scipy',

@@ -10,6 +10,7 @@ catalogue: TensorFlow Datasets by name
 corpora, pictures, embedded: sources that come with a package, or are found in $BIGTRAIN_DATA
 cleaning: steps over records, and a ledger of what they did
 text_cleaning, text_quality, text_repetition: such steps
+duplicates, image_hashes, contamination: copies within a source, and leaks between parts
 splits: stratified, by hash, by document, by position
 alphabets, subwords: tokenisers
 packing, documents: windows of tokens, over all documents or each for itself
@@ -40,10 +41,15 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.cleaning import Ledger as Ledger
   from bigtrain.data.cleaning import clean as clean
   from bigtrain.data.cleaning import clean_records as clean_records
+  from bigtrain.data.contamination import drop_contaminated as drop_contaminated
   from bigtrain.data.corpora import shakespeare as shakespeare
   from bigtrain.data.corpora import stdlib as stdlib
   from bigtrain.data.documents import pack_documents as pack_documents
   from bigtrain.data.draws import Draws as Draws
+  from bigtrain.data.duplicates import Duplicates as Duplicates
+  from bigtrain.data.duplicates import drop_duplicates as drop_duplicates
+  from bigtrain.data.duplicates import drop_leaks as drop_leaks
+  from bigtrain.data.duplicates import find_duplicates as find_duplicates
   from bigtrain.data.durations import steps as steps
   from bigtrain.data.embedded import adult as adult
   from bigtrain.data.embedded import breast_cancer as breast_cancer
