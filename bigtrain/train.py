@@ -229,8 +229,11 @@ def fit(
     progress: Whether to show the live line.
 
   Raises:
+    ValueError: `log_every` is below 1.
     FloatingPointError: The loss or its gradient is not finite. Nothing is saved from that step on.
   """
+  if log_every < 1:
+    raise ValueError(f'log_every counts steps and must be at least 1, got {log_every}')
   experiment = program.experiment
   checkpoints = Checkpoints(workdir) if workdir else None
   iterator = experiment.data.iterator(jax.process_index(), jax.process_count())

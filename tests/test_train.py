@@ -99,6 +99,11 @@ def test_each_step_has_randomness_of_its_own_and_repeats_it():
   assert loss(state) != loss(later)
 
 
+def test_a_journal_without_entries_is_refused_before_anything_runs():
+  with pytest.raises(ValueError, match='at least 1, got 0'):
+    fit(toys.experiment(), None, log_every=0)
+
+
 @pytest.mark.parametrize('count', [1, 3, 10])
 def test_a_dispatch_of_many_steps_equals_steps_one_by_one(count):
   experiment = toys.experiment()

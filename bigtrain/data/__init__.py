@@ -9,6 +9,7 @@ files, lines, tables, audio, shards: sources from a person's own files
 catalogue: TensorFlow Datasets by name
 corpora, pictures, embedded: sources that come with a package, or are found in $BIGTRAIN_DATA
 cleaning: steps over records, and a ledger of what they did
+skipping: damaged records passed over while training
 text_cleaning, text_quality, text_repetition: such steps
 duplicates, image_hashes, contamination: copies within a source, and leaks between parts
 splits: stratified, by hash, by document, by position
@@ -78,6 +79,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.pipelines import once as once
   from bigtrain.data.shards import read_records as read_records
   from bigtrain.data.shards import write_records as write_records
+  from bigtrain.data.skipping import skip_damaged as skip_damaged
   from bigtrain.data.sources import Arrays as Arrays
   from bigtrain.data.sources import Source as Source
   from bigtrain.data.sources import arrays as arrays
