@@ -20,7 +20,7 @@ def experiment(
   model: Literal['convnet', 'vit'] = 'convnet',
   width: int = 24,  # Channels of the convnet's first stage; half of the transformer's width.
   augment: bool = True,  # Mirror, and shift by up to two pixels.
-  epochs: int = 11,
+  epochs: int = 16,
   lr: float = 6e-3,  # At the peak of the schedule; a third of it for the transformer.
   decay: float = 0.1,
   smoothing: float = 0.05,  # Of the labels, in training.
