@@ -3,7 +3,7 @@
   python -m experiments.fashion --workdir=/tmp/fashion
   python -m experiments.fashion --workdir=/tmp/fashion-vit --model=vit
 
-The convnet, one seed: 0.928 test accuracy (0.922 to 0.932), 0.931 held out; 8.3 minutes on 2 CPU
+The convnet, one seed: 0.935 test accuracy (0.930 to 0.940), 0.938 held out; 8.5 minutes on 2 CPU
 cores. An SVM (RBF, 100 principal components) reaches 0.900. The transformer is not measured yet.
 """
 
