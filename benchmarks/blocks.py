@@ -33,8 +33,9 @@ class Loop:
 
   def close(self) -> None:
     """Ends the loop, and waits until its checkpoints are written."""
-    self._orders.put(0)
-    self._thread.join()
+    if self._thread.is_alive():
+      self._orders.put(0)
+      self._thread.join()
 
   def _train(self) -> None:
     from bigtrain.program import Program

@@ -49,3 +49,6 @@ class Bigtrain:
     seconds = time.perf_counter() - begin
     loss = run.results['held_out']['loss']
     return {'ready': program.compiled - begin, 'seconds': seconds, 'steps': run.step, 'loss': loss}
+
+  def close(self) -> None:
+    self.loop.close()

@@ -60,6 +60,10 @@ class Side(Protocol):
     """
     ...
 
+  def close(self) -> None:
+    """Ends what still runs."""
+    ...
+
 
 SIDES: dict[str, Callable[[], Side]] = {
   'bigtrain': bigtrain_side.Bigtrain,
@@ -88,6 +92,8 @@ def work(name: str) -> None:
     except Exception as error:
       answer = {'error': f'{type(error).__name__}: {error}'.splitlines()[0]}
     print(json.dumps(answer), file=answers, flush=True)
+  if side:
+    side.close()
 
 
 class Worker:

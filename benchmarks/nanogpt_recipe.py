@@ -108,6 +108,9 @@ class Torch:
         total += self.loss(self.plain, x, y).item() * y.numel()
     return total / count
 
+  def close(self) -> None:
+    pass
+
 
 def decoder(torch: Any, symbols: int) -> Any:
   """GPT-2's shape without biases; the embedding is also the output matrix."""
