@@ -38,10 +38,19 @@ setup(
   extras_require={
     'tpu': ['gcsfs', f'jax[tpu]{JAX}'],  # gcsfs: workdirs and data at gs://.
     'gpu': [f'jax[cuda12]{JAX}'],
-    'files': ['soundfile', 'zstandard'],
+    'files': ['sentencepiece', 'soundfile', 'zstandard'],
     'hf': ['huggingface_hub', 'safetensors'],
     'beam': ['apache-beam'],
     'track': ['mlflow', 'trackio', 'wandb'],
-    'test': ['hypothesis', 'pyright', 'pytest', 'ruff', 'soundfile', 'tensorboard', 'zstandard'],
+    'test': [
+      'hypothesis',
+      'pyright',
+      'pytest',
+      'ruff',
+      'sentencepiece',
+      'soundfile',
+      'tensorboard',
+      'zstandard',
+    ],
   },
 )

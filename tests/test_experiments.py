@@ -23,7 +23,7 @@ TINY = {
   ],
   'fashion': [['--width=4', '--epochs=1', '--batch=19000']],
   'stdlib_lm': [
-    ['--epochs=0.001', '--vocab=0', '--length=64', '--batch=64', '--depth=1', '--width=32'],
+    ['--epochs=0.001', '--vocab=300', '--length=64', '--batch=64', '--depth=1', '--width=32'],
   ],
   'shakespeare': [
     ['--steps=20', '--every=10', '--depth=1', '--width=32'],
@@ -57,6 +57,7 @@ def test_end_to_end(name, knobs, tmp_path):
   assert any('held_out/loss' in row for row in rows)
   assert (workdir / 'flags.txt').exists()
   assert (workdir / f'{name}.py').exists()
+  assert (workdir / 'tokenizer.json').exists() == (name == 'stdlib_lm')
   again = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True)
   assert again.returncode == 0, again.stderr
   assert 'Done at step' in again.stdout

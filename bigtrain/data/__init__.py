@@ -10,10 +10,13 @@ catalogue: TensorFlow Datasets by name
 corpora, pictures, embedded: sources that come with a package, or are found in $BIGTRAIN_DATA
 cleaning: steps over records, and a ledger of what they did
 skipping: damaged records passed over while training
-text_cleaning, text_quality, text_repetition: such steps
+text_cleaning, text_quality, text_repetition, image_cleaning: such steps
+table_cleaning: what is learned from training rows and applied to any
+label_errors: labels that a model which has not seen them contradicts
 duplicates, image_hashes, contamination: copies within a source, and leaks between parts
 splits: stratified, by hash, by document, by position
-alphabets, subwords: tokenisers
+cross_validation: k folds; by time
+alphabets, subwords, published: tokenisers
 packing, documents: windows of tokens, over all documents or each for itself
 mixtures, dealing: several sources in exact shares
 augmentation, draws: maps over whole batches, and their randomness
@@ -45,6 +48,8 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.contamination import drop_contaminated as drop_contaminated
   from bigtrain.data.corpora import shakespeare as shakespeare
   from bigtrain.data.corpora import stdlib as stdlib
+  from bigtrain.data.cross_validation import folds as folds
+  from bigtrain.data.cross_validation import split_by_time as split_by_time
   from bigtrain.data.documents import pack_documents as pack_documents
   from bigtrain.data.draws import Draws as Draws
   from bigtrain.data.duplicates import Duplicates as Duplicates
@@ -62,10 +67,19 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.files import array_records as array_records
   from bigtrain.data.files import image_folder as image_folder
   from bigtrain.data.files import text_files as text_files
+  from bigtrain.data.image_cleaning import drop_blank as drop_blank
+  from bigtrain.data.image_cleaning import drop_tiny as drop_tiny
+  from bigtrain.data.image_cleaning import to_channels as to_channels
+  from bigtrain.data.image_cleaning import to_range as to_range
   from bigtrain.data.image_variation import color as color
   from bigtrain.data.image_variation import rand_augment as rand_augment
   from bigtrain.data.image_variation import random_erase as random_erase
   from bigtrain.data.image_variation import random_resized_crop as random_resized_crop
+  from bigtrain.data.label_errors import LabelErrors as LabelErrors
+  from bigtrain.data.label_errors import drop_label_errors as drop_label_errors
+  from bigtrain.data.label_errors import find_label_errors as find_label_errors
+  from bigtrain.data.label_errors import logistic_regression as logistic_regression
+  from bigtrain.data.label_errors import out_of_fold as out_of_fold
   from bigtrain.data.label_mixing import cutmix as cutmix
   from bigtrain.data.label_mixing import mixup as mixup
   from bigtrain.data.lines import json_lines as json_lines
@@ -77,6 +91,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.pipelines import Batches as Batches
   from bigtrain.data.pipelines import forever as forever
   from bigtrain.data.pipelines import once as once
+  from bigtrain.data.published import load_tokenizer as load_tokenizer
   from bigtrain.data.shards import read_records as read_records
   from bigtrain.data.shards import write_records as write_records
   from bigtrain.data.skipping import skip_damaged as skip_damaged
@@ -91,6 +106,9 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.splits import split_by_position as split_by_position
   from bigtrain.data.splits import split_stratified as split_stratified
   from bigtrain.data.subwords import bpe as bpe
+  from bigtrain.data.subwords import unigram as unigram
+  from bigtrain.data.table_cleaning import FittedTable as FittedTable
+  from bigtrain.data.table_cleaning import fit_table as fit_table
   from bigtrain.data.table_variation import feature_dropout as feature_dropout
   from bigtrain.data.table_variation import feature_noise as feature_noise
   from bigtrain.data.table_variation import feature_swap as feature_swap

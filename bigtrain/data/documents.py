@@ -14,7 +14,7 @@ from bigtrain.data import packing, records, sources
 from bigtrain.data.alphabets import Bytes, Tokenizer
 
 
-class Documents:
+class Documents(packing.Tokenized):
   """Rows of documents; made by `pack_documents`.
 
   In memory are the tokens, at 1, 2 or 4 bytes each, and 16 bytes for each piece: a document, or
@@ -45,11 +45,6 @@ class Documents:
     self.fill = float(count.sum() / (len(self) * length))
     whole = np.bincount(np.bincount(document))[1:2].sum()
     self.about = {**about, 'rows': len(self), 'fill': self.fill, 'documents_whole': int(whole)}
-
-  @property
-  def vocab(self) -> int:
-    """How many different tokens there are."""
-    return self.tokenizer.vocab
 
   def __len__(self) -> int:
     return len(self._first) - 1

@@ -8,7 +8,23 @@ from bigtrain.data.alphabets import Bytes, Tokenizer, smallest
 _SLOW = 2**20  # Tokens; below this, encoding anew is as fast as reading what was kept.
 
 
-class Windows:
+class Tokenized:
+  """What sources of tokens share."""
+
+  tokenizer: Tokenizer
+
+  @property
+  def vocab(self) -> int:
+    """How many different tokens there are."""
+    return self.tokenizer.vocab
+
+  @property
+  def files(self) -> dict[str, bytes]:
+    """What a run keeps beside its record, by name: the tokenizer, where it was learned."""
+    return getattr(self.tokenizer, 'files', {})
+
+
+class Windows(Tokenized):
   """Windows over one line of tokens; record i predicts the tokens i * stride + 1 to i * stride +
   length.
 
@@ -25,11 +41,6 @@ class Windows:
     self.about = about
     self._windows = np.lib.stride_tricks.sliding_window_view(tokens, length + 1)[::stride]
     self._bytes = None if (tokenizer.bytes == 1).all() else tokenizer.bytes
-
-  @property
-  def vocab(self) -> int:
-    """How many different tokens there are."""
-    return self.tokenizer.vocab
 
   def __len__(self) -> int:
     return len(self._windows)

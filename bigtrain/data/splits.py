@@ -46,7 +46,7 @@ def split_stratified(
   Raises:
     ValueError: for an empty part, shares that leave no training data, or a `key` that is no class.
   """
-  shares = _shares('split_stratified', held_out, test)
+  shares = checked_shares('split_stratified', held_out, test)
   labels = sources.column(source, key)
   if labels.ndim != 1 or labels.dtype.kind not in 'biuO':
     raise ValueError(
@@ -73,7 +73,7 @@ def split_stratified(
   part = np.zeros(len(labels), int)
   part[order[: ends[0]]] = 1
   part[order[ends[0] : ends[-1]]] = 2 if len(shares) == 2 else 1
-  return _parts('split_stratified', source, part, shares)
+  return parted('split_stratified', source, part, shares)
 
 
 def split_by_hash(
@@ -153,16 +153,16 @@ def split_by_position(
   Raises:
     ValueError: for an empty part, or shares that leave no training data.
   """
-  shares = _shares('split_by_position', held_out, test)
-  _check_records('split_by_position', source)
+  shares = checked_shares('split_by_position', held_out, test)
+  check_records('split_by_position', source)
   if key not in source[0]:
-    begins = _begins(len(source), shares)
+    begins = begins_of(len(source), shares)
     part = np.searchsorted(begins, np.arange(len(source)), side='right')
-    return _parts('split_by_position', source, part, shares)
+    return parted('split_by_position', source, part, shares)
   columns = {name: sources.column(source, name) for name in source[0]}
   texts = columns[key]
   ends = np.cumsum([len(text) for text in texts])
-  edges = [0, *_begins(int(ends[-1]), shares), int(ends[-1])]
+  edges = [0, *begins_of(int(ends[-1]), shares), int(ends[-1])]
   parts = []
   for name, low, high in zip(_NAMES, edges[:-1], edges[1:], strict=False):
     if low == high:
@@ -185,8 +185,8 @@ def _split_by_hash(
   key: str | Sequence[str] | None,
   seed: int,
 ) -> tuple[Any, ...]:
-  shares = _shares(name, held_out, test)
-  _check_records(name, source)
+  shares = checked_shares(name, held_out, test)
+  check_records(name, source)
   keys = sorted(source[0]) if key is None else [key] if isinstance(key, str) else list(key)
   columns = [sources.column(source, each) for each in keys]
   salt = (seed % 2**64).to_bytes(8, 'little')
@@ -196,7 +196,7 @@ def _split_by_hash(
   part = np.where(place < shares[0], 1, 0)
   if len(shares) == 2:
     part[place >= 1 - shares[1]] = 2
-  return _parts(name, source, part, shares)
+  return parted(name, source, part, shares)
 
 
 def _hash(salt: bytes, identity: Sequence[Any]) -> float:
@@ -217,7 +217,8 @@ def _hash(salt: bytes, identity: Sequence[Any]) -> float:
   return (int.from_bytes(digest.digest(), 'little') >> 11) / 2**53
 
 
-def _shares(name: str, held_out: float, test: float) -> tuple[float, ...]:
+def checked_shares(name: str, held_out: float, test: float) -> tuple[float, ...]:
+  """Returns the shares of the parts after the first; ValueError where they leave no training data."""
   for part, share, low in (
     ('held_out', held_out, 'between 0 and 1'),
     ('test', test, 'at least 0 and below 1'),
@@ -234,16 +235,17 @@ def _shares(name: str, held_out: float, test: float) -> tuple[float, ...]:
   return (held_out, test) if test else (held_out,)
 
 
-def _begins(total: int, shares: tuple[float, ...]) -> list[int]:
+def begins_of(total: int, shares: tuple[float, ...]) -> list[int]:
   """Returns where the parts after the first begin."""
   # Rounded before truncation: 1 - 0.1 must give 900 of 1000, whatever the last bit says.
   left = [1 - sum(shares[i:]) for i in range(len(shares))]
   return [int(round(share * total, 6)) for share in left]
 
 
-def _parts(
+def parted(
   name: str, source: sources.Source, part: np.ndarray, shares: tuple[float, ...]
 ) -> tuple[Any, ...]:
+  """Returns a source for each part, by the part's number of each record [N]; none may be empty."""
   chosen = [np.flatnonzero(part == i) for i in range(len(shares) + 1)]
   for which, indices in zip(_NAMES, chosen, strict=False):
     if len(indices) == 0:
@@ -251,7 +253,8 @@ def _parts(
   return tuple(sources.select(source, indices) for indices in chosen)
 
 
-def _check_records(name: str, source: sources.Source) -> None:
+def check_records(name: str, source: sources.Source) -> None:
+  """Raises ValueError for an empty source."""
   if len(source) == 0:
     raise ValueError(f'data.{name}: the source holds no record: check its path or filter')
 

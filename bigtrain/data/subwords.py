@@ -1,12 +1,14 @@
-"""Subwords: byte-level byte-pair encoding, trained and run by Hugging Face's tokenizers.
+"""Subwords: byte-pair encodings and unigram models, trained and run by Hugging Face's tokenizers.
 
-Byte-level: any text can be encoded and decoded without loss, and each token stands for a known
-number of bytes, so bits per byte are exact. Training is deterministic, and kept under a digest of
+What is trained here is byte-level: any text can be encoded and decoded without loss, and each token
+stands for a known number of bytes, so bits per byte are exact. Training is kept under a digest of
 the texts it saw.
 """
 
+import json
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,17 +16,26 @@ from bigtrain.data import places, sources
 from bigtrain.data.alphabets import smallest
 
 _ALPHABET = 256  # Every byte is a token of its own.
+_BYTE = re.compile('<0x[0-9A-F]{2}>')
 
 
 class Subwords:
-  """A trained byte-level byte-pair encoding. The last token ends a document, and no text holds
-  it."""
+  """A tokenizer of Hugging Face's kind.
 
-  def __init__(self, definition: str):
-    """Takes the JSON of a `tokenizers.Tokenizer` that maps each byte to a character, as GPT-2 does.
+  Attributes:
+    definition: JSON, as in a published tokenizer.json.
+    end: the token that ends a document, and that no text holds.
+  """
+
+  def __init__(self, definition: str, end: str | None = None):
+    """Takes the JSON of a `tokenizers.Tokenizer`.
+
+    Args:
+      definition: JSON.
+      end: the token that ends a document; None adds one, the last.
 
     Raises:
-      ValueError: where the JSON is none.
+      ValueError: where the JSON is none, or has no such token.
     """
     from tokenizers import Tokenizer
 
@@ -34,26 +45,32 @@ class Subwords:
       raise ValueError(
         f'data.bpe: not a definition of a tokenizer ({error}): train it again'
       ) from None
+    self._tokenizer.encode_special_tokens = True  # A text that spells an end does not make one.
     self.definition = definition
-    self.digest = places.digest([definition])
-    self.end = self._tokenizer.get_vocab_size()
-    self.vocab = self.end + 1
-    self.bytes = np.ones(self.vocab, np.float32)
-    for token, number in self._tokenizer.get_vocab().items():
-      self.bytes[number] = len(token)  # A byte-level token is written with one character a byte.
+    self._end = end
+    self.digest = places.digest([definition, *([end] if end else [])])
+    self.vocab = max(self._tokenizer.get_vocab().values(), default=-1) + 1
+    if end is None:
+      self.end, self.vocab = self.vocab, self.vocab + 1
+    elif (number := self._tokenizer.token_to_id(end)) is None:
+      raise ValueError(f'data.load_tokenizer: there is no token {end!r}: name the one for the end')
+    else:
+      self.end = number
+    self.bytes = _bytes(json.loads(definition), self._tokenizer.get_vocab(), self.vocab)
+    self.bytes[self.end] = 1
 
   def __getstate__(self) -> dict[str, Any]:
-    return {'definition': self.definition}
+    return {'definition': self.definition, 'end': self._end}
 
   def __setstate__(self, state: dict[str, Any]) -> None:
-    self.__init__(state['definition'])
+    self.__init__(state['definition'], state['end'])
 
   def encode(self, text: str) -> np.ndarray:
     """Returns integers [n], of the smallest type that holds them."""
     return self.encode_many([text])[0]
 
   def encode_many(self, texts: list[str]) -> list[np.ndarray]:
-    """Returns the tokens of each text, on all cores."""
+    """Returns the tokens of each text, on all cores; ValueError for a lone surrogate."""
     try:
       encoded = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
     except TypeError:  # What the library says to a lone surrogate.
@@ -67,10 +84,15 @@ class Subwords:
     """Returns the text, ends left out; a torn character, as samples have them, becomes U+FFFD."""
     return self._tokenizer.decode([int(token) for token in tokens if token != self.end])
 
+  @property
+  def files(self) -> dict[str, bytes]:
+    """What a run keeps, by name: `load_tokenizer` and other libraries read it."""
+    return {'tokenizer.json': self.definition.encode()}
+
 
 def bpe(source: 'sources.Source | str', vocab: int = 4096, *, key: str = 'text') -> Subwords:
   """Trains a byte-level byte-pair encoding (Sennrich et al. 2016, arXiv:1508.07909; byte-level as
-  in GPT-2).
+  in GPT-2). The same texts give the same encoding.
 
   Args:
     source: the training texts only: the vocabulary must not know what is held out.
@@ -80,28 +102,46 @@ def bpe(source: 'sources.Source | str', vocab: int = 4096, *, key: str = 'text')
   Raises:
     ValueError: where `vocab` is below 257, or there is no text.
   """
+  return _trained('bpe', source, vocab, key)
+
+
+def unigram(source: 'sources.Source | str', vocab: int = 4096, *, key: str = 'text') -> Subwords:
+  """Trains a byte-level unigram model (Kudo 2018, arXiv:1804.10959).
+
+  Arguments and errors are those of `bpe`. Training sums over threads, so another number of them may
+  round otherwise; what was trained is kept, and with a run.
+  """
+  return _trained('unigram', source, vocab, key)
+
+
+def _trained(
+  kind: Literal['bpe', 'unigram'], source: 'sources.Source | str', vocab: int, key: str
+) -> Subwords:
   if vocab < _ALPHABET + 1:
     raise ValueError(
-      f'data.bpe: vocab must be at least {_ALPHABET + 1} (every byte and the end), got {vocab}: '
+      f'data.{kind}: vocab must be at least {_ALPHABET + 1} (every byte and the end), got {vocab}: '
       'use data.Bytes() for 256'
     )
   texts = [source] if isinstance(source, str) else list(sources.column(source, key))
   if not any(texts):
-    raise ValueError('data.bpe: the texts are empty: bring some text to learn from')
+    raise ValueError(f'data.{kind}: the texts are empty: bring some text to learn from')
   import tokenizers
 
-  name = f'bpe-{vocab}-{tokenizers.__version__}-{places.digest(texts)}.json'
-  return Subwords(places.cached(name, lambda: _train(texts, vocab)).decode())
+  name = f'{kind}-{vocab}-{tokenizers.__version__}-{places.digest(texts)}.json'
+  return Subwords(places.cached(name, lambda: _train(texts, vocab, kind)).decode())
 
 
-def _train(texts: list[str], vocab: int) -> bytes:
+def _train(texts: list[str], vocab: int, kind: Literal['bpe', 'unigram'] = 'bpe') -> bytes:
   from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-  tokenizer: Any = Tokenizer(models.BPE())
+  make: Any = {
+    'bpe': (models.BPE, trainers.BpeTrainer), 'unigram': (models.Unigram, trainers.UnigramTrainer)
+  }[kind]  # fmt: skip
+  tokenizer: Any = Tokenizer(make[0]())
   # Without a space put before a text: it would be a byte that the text does not hold.
   tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
   tokenizer.decoder = decoders.ByteLevel()
-  trainer = trainers.BpeTrainer(  # pyright: ignore[reportCallIssue]
+  trainer = make[1](
     # The end is ours: as a token of the library it would be found inside texts.
     vocab_size=vocab - 1,
     initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
@@ -109,3 +149,19 @@ def _train(texts: list[str], vocab: int) -> bytes:
   )
   tokenizer.train_from_iterator(texts, trainer)
   return tokenizer.to_str().encode()
+
+
+def _bytes(definition: dict[str, Any], tokens: dict[str, int], vocab: int) -> np.ndarray:
+  """Returns how many bytes of text each token stands for, float32 [vocab]; special ones for 0."""
+  by_byte = '"ByteLevel"' in json.dumps(definition.get('decoder'))  # Written a character a byte.
+  special = {each['content'] for each in definition.get('added_tokens') or [] if each['special']}
+  sizes = np.zeros(vocab, np.float32)
+  for token, number in tokens.items():
+    if token not in special:
+      sizes[number] = len(token) if by_byte else size(token.removeprefix('##'))
+  return sizes
+
+
+def size(piece: str) -> int:
+  """Returns the bytes of text that a piece of SentencePiece's kind stands for."""
+  return 1 if _BYTE.fullmatch(piece) else len(piece.replace('\u2581', ' ').encode())

@@ -29,6 +29,7 @@ def train(
 ) -> None:
   """Trains, evaluates on the way and at the end, and leaves a run in the workdir."""
   import jax
+  from etils import epath
 
   from bigtrain.checks import check_evals, check_training
   from bigtrain.journal import table
@@ -47,6 +48,9 @@ def train(
   check_evals(program, experiment.evals)
   if record is not None and jax.process_index() == 0:
     record.write()
+    source = getattr(experiment.data, 'source', None)
+    for name, content in getattr(source, 'files', {}).items():
+      (epath.Path(workdir) / name).write_bytes(content)
   run = fit(
     program, workdir, log_every=log_every, save_every=save_every, progress=progress == 'auto'
   )
