@@ -22,6 +22,7 @@ mixtures, dealing: several sources in exact shares
 augmentation, draws: maps over whole batches, and their randomness
 image_variation, label_mixing, text_variation, audio_variation, table_variation: more maps, by kind
 pipelines, reading, order, durations: batches as a pure function of the step
+views: batches and records as a person looks at them
 """
 
 from etils import epy as _epy

@@ -130,9 +130,11 @@ def select(source: Source, indices: np.ndarray) -> Any:
   """Returns a source of the records `indices` [M] of `source`, in this order."""
   if isinstance(source, Arrays):
     return source.select(indices)
-  if isinstance(source, Subset):
-    return Subset(source.source, source.indices[indices])
-  return Subset(source, indices)
+  if not isinstance(source, Subset):
+    return Subset(source, indices)
+  inner = Subset(source.source, source.indices[indices])
+  inner.about = dict(source.about)  # A subset may say more of itself than its source does.
+  return inner
 
 
 def fetch(source: Any, indices: Any) -> Any:

@@ -218,7 +218,7 @@ def _hash(salt: bytes, identity: Sequence[Any]) -> float:
 
 
 def checked_shares(name: str, held_out: float, test: float) -> tuple[float, ...]:
-  """Returns the shares of the parts after the first; ValueError where they leave no training data."""
+  """Returns the shares after the first part's; ValueError where they leave no training data."""
   for part, share, low in (
     ('held_out', held_out, 'between 0 and 1'),
     ('test', test, 'at least 0 and below 1'),

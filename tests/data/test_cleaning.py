@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import toys
 
 from bigtrain import data
 from bigtrain.data import cleaning, text_cleaning, text_quality
@@ -256,3 +257,10 @@ def test_a_sentence(name):
   assert [word for word in words if word not in said] == [], said
   assert said.startswith('data')
   assert '\n' not in said
+
+
+def test_the_ledger_stays_with_what_is_chosen_from_a_cleaned_source():
+  cleaned = data.clean(toys.Records({'text': 'a'}, {'text': 'b'}), lambda record: record)
+  chosen = data.select(cleaned, np.array([1]))
+  assert chosen[0] == {'text': 'b'}
+  assert chosen.about['cleaning'] == cleaned.ledger.to_dict()
