@@ -67,7 +67,11 @@ class Program:
     """Returns the state before the first step, laid out over the mesh."""
     example = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self._example)
     shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
-    return jax.jit(lambda: init(self.experiment, example), out_shardings=shardings)()
+    options = compute.options_to_run_once(self.mesh.devices.flat[0].platform)
+    first = jax.jit(
+      lambda: init(self.experiment, example), out_shardings=shardings, compiler_options=options
+    )
+    return first()
 
   @functools.cached_property
   def _step(self) -> Any:

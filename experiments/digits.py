@@ -35,7 +35,9 @@ def experiment(
 
   # Architecture.
   if model == 'vit':
-    net = architecture.ViT(classes=10, patch=2, depth=depth, width=width, dropout=dropout)
+    net = architecture.ViT(
+      classes=10, patch=2, overlap=True, depth=depth, width=width, dropout=dropout
+    )
   elif model == 'convnet':
     widths = width // 2, width
     net = architecture.Convnet(classes=10, widths=widths, halve_first=False, dropout=dropout)

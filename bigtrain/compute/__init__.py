@@ -10,6 +10,7 @@ signals: stop requests, agreed among hosts
 from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
+  from bigtrain.compute.backends import options_to_run_once as options_to_run_once
   from bigtrain.compute.backends import start as start
   from bigtrain.compute.backends import steps_per_dispatch as steps_per_dispatch
   from bigtrain.compute.backends import useful_devices as useful_devices
