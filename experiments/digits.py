@@ -3,9 +3,9 @@
   python -m experiments.digits --workdir=/tmp/digits
   python -m experiments.digits --workdir=/tmp/convnet --model=convnet --epochs=50
 
-Test accuracy on 179 images, mean of 5 seeds: the transformer 0.990 (0.983 to 0.994) in 0.9 minutes
-on 2 CPU cores, the convnet 0.999 (0.994 to 1.000) in 0.3 minutes. scikit-learn's best on the same
-split, an SVM and k-NN, have 0.989.
+Test accuracy on 179 images: the transformer 1.000 in each of 5 seeds, in 1.0 minutes on 2 CPU
+cores; the convnet 0.999 (mean of 5 seeds, 0.994 to 1.000) in 0.4 minutes. scikit-learn's best on
+the same split, an SVM and k-NN, have 0.989.
 """
 
 from typing import Literal
