@@ -1,10 +1,11 @@
 """A residual convnet, or a vision transformer, tells ten kinds of clothes apart.
 
   python -m experiments.fashion --workdir=/tmp/fashion
-  python -m experiments.fashion --workdir=/tmp/fashion-vit --model=vit
+  python -m experiments.fashion --workdir=/tmp/fashion-vit --model=vit --epochs=8
 
 The convnet, one seed: 0.935 test accuracy (0.930 to 0.940), 0.938 held out; 8.5 minutes on 2 CPU
-cores. An SVM (RBF, 100 principal components) reaches 0.900. The transformer is not measured yet.
+cores. An SVM (RBF, 100 principal components) reaches 0.900. The transformer, one seed, gets 0.856
+(0.849 to 0.863) in 7.8 minutes, still rising: it is the slower learner here.
 """
 
 import functools
