@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from bigtrain.data import records, sources
+from bigtrain.data import records, sources, splits
 
 
 class Skipping:
   """A source in whose place of a damaged record stands an intact one of weight 0.
 
   Attributes:
+    first: the first intact record.
     skipped: what was wrong, by number of record; of the records read so far, in this process.
   """
 
@@ -19,9 +20,11 @@ class Skipping:
     self.source, self.most = source, most
     self.about = {**getattr(source, 'about', {}), 'skipped at most': most}
     self.skipped: dict[int, str] = {}
-    self._intact = 0
-    while (first := self._read(self._intact)) is None:
-      self._intact += 1
+    self._like: records.Record | None = None
+    index = 0
+    while (first := self._read(index)) is None:
+      index += 1
+    self.first = first
     self._like = {key: records.as_array(value) for key, value in first.items()}
 
   def __len__(self) -> int:
@@ -29,21 +32,21 @@ class Skipping:
 
   def __getitem__(self, index: int) -> records.Record:
     record = self._read(index)
-    whole = self.source[self._intact] if record is None else record
-    return {**whole, 'weight': np.float32(record is not None)}
+    return {**(self.first if record is None else record), 'weight': np.float32(record is not None)}
 
   def _read(self, index: int) -> records.Record | None:
     """Returns record `index`, or None where it is damaged."""
     try:
       record = self.source[index]
-      if hasattr(self, '_like'):
+      if self._like is not None:
         records.stack([record], np.array([index]), self._like)  # One of another shape is damaged.
       return record
     except IndexError:
       raise
     except Exception as error:  # Whatever a decoder raises.
       if index not in self.skipped:
-        self.skipped[index] = f'{type(error).__name__}: {str(error).splitlines()[0][:300]}'
+        line = str(error).split('\n')[0][:300]
+        self.skipped[index] = f'{type(error).__name__}: {line}'
         logging.warning('data.skip_damaged: record %d, %s', index, self.skipped[index])
       if len(self.skipped) > self.most * len(self):
         first, why = next(iter(self.skipped.items()))
@@ -73,9 +76,8 @@ def skip_damaged(source: sources.Source, most: float) -> Any:
   """
   if not 0 <= most < 1:
     raise ValueError(f'data.skip_damaged: most must lie in [0, 1), got {most}')
-  if len(source) == 0:
-    raise ValueError('data.skip_damaged: the source holds no record: check its path or filter')
+  splits.check_records('skip_damaged', source)
   skipping = Skipping(source, most)
-  if 'weight' in skipping._like:
+  if 'weight' in skipping.first:
     raise ValueError("data.skip_damaged: the records have a 'weight' of their own: rename it")
   return skipping

@@ -43,6 +43,16 @@ def test_others_keep_their_place_and_their_weight(make, damaged):
   assert all(why.startswith('OSError: cannot decode') for why in skipping.skipped.values())
 
 
+def test_an_error_without_words_is_one_too():
+  class Silent(toys.Records):
+    def __getitem__(self, index):
+      assert index != 1
+      return super().__getitem__(index)
+
+  silent = Silent({'x': 1.0}, {'x': 2.0})
+  assert data.once(data.skip_damaged(silent, 0.5), 2)[0]['weight'].tolist() == [1, 0]
+
+
 def test_a_record_of_another_shape_is_damaged():
   skipping = data.skip_damaged(toys.Records({'x': np.zeros(2)}, {'x': np.zeros(3)}), 0.5)
   assert data.once(skipping, 2)[0]['weight'].tolist() == [1, 0]
