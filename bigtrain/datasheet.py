@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bigtrain.data import Batches, views
+from bigtrain.data import Batches, records, views
 from bigtrain.page import Html, bars, join, note, picture, side, table, tag, text
 
 _SEQUENCES = 4  # Rows of tokens shown.
@@ -54,7 +54,7 @@ class Stream:
 
   def holds(self) -> str:
     """Returns what an example is, such as `image uint8[28, 28, 1], label int32[]`."""
-    return ', '.join(f'{k} {kind}{list(shape[1:])}' for k, (shape, kind) in self.spec.items())
+    return records.shown(self.rows, 1)
 
   def column(self, key: str) -> tuple[np.ndarray, str]:
     """Returns one key of all records where that reads nothing, else of the sample; and of how many.

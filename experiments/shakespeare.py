@@ -68,8 +68,9 @@ def experiment(
 
 # GPT-2's choices; nanoGPT's recipe for a CPU; what gets there soonest, with no more parameters.
 Knobs = dict[str, Any]
-GPT2: Knobs = dict(position='learned', norm='layer', feed='gelu', qk_norm=False, tied=True)
-GPT2 |= dict(init_scale=0.02)
+GPT2: Knobs = dict(
+  position='learned', norm='layer', feed='gelu', qk_norm=False, tied=True, init_scale=0.02
+)
 SMALL: Knobs = dict(length=64, batch=12, width=128, dropout=0.0)
 NANOGPT: Knobs = SMALL | dict(modern=False, conv=0, optimizer='adamw', lr=1e-3, steps=2_000)
 RACE: Knobs = SMALL | dict(hidden=504, lr=2e-2, ratio=3.0, steps=240, every=240)

@@ -4,6 +4,7 @@ person's own source."""
 import flax.linen as nn
 import numpy as np
 import optax
+import pytest
 
 from bigtrain import data, evaluation
 from bigtrain.experiment import Eval, Experiment
@@ -35,6 +36,13 @@ class Records:
 
   def __getitem__(self, index):
     return self.records[index]
+
+
+def check_sentence(do, words, start, kinds=ValueError):
+  """Checks that `do()` raises one of `kinds`, whose message matches `start` and holds all words."""
+  with pytest.raises(kinds, match=start) as caught:
+    do()
+  assert [word for word in words if word not in str(caught.value)] == [], str(caught.value)
 
 
 def source(size: int = 50) -> data.Arrays:

@@ -5,7 +5,6 @@ Letters: B examples, C classes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,17 +90,17 @@ class Conv(nn.Module):
     if not by_products:
       axes = ('NHWC', 'HWIO', 'NHWC')
       return jax.lax.conv_general_dilated(x_BHWC, kernel, (1, 1), 'SAME', dimension_numbers=axes)
-    shape = x_BHWC.shape[:3]
+    B, height, width, _ = x_BHWC.shape
     around = (self.size // 2, self.size // 2)
     x_BHWC = jnp.pad(x_BHWC, ((0, 0), around, around, (0, 0)))
     # Each pixel beside its neighbours of the same row: [B, H + size - 1, W, size * C].
-    side = [x_BHWC[:, :, i : i + shape[2]] for i in range(self.size)]
+    side = [x_BHWC[:, :, i : i + width] for i in range(self.size)]
     x_BHWN = jnp.concatenate(side, axis=-1)
     y_BHWF = jnp.zeros((), self.dtype)
     for i, row in enumerate(kernel.reshape(self.size, -1, self.features)):
       # In two axes: XLA copies a product's inputs of four.
-      x_PN = x_BHWN[:, i : i + shape[1]].reshape(math.prod(shape), -1)
-      y_BHWF = y_BHWF + product(x_PN, row).reshape(*shape, self.features)
+      x_PN = x_BHWN[:, i : i + height].reshape(B * height * width, -1)
+      y_BHWF = y_BHWF + product(x_PN, row).reshape(B, height, width, self.features)
     return y_BHWF
 
 

@@ -200,18 +200,20 @@ class FeedForward(nn.Module):
 
   @nn.compact
   def __call__(self, x_BLD: jax.Array, *, train: bool) -> jax.Array:
-    shared = {'use_bias': self.use_bias, 'dtype': self.dtype}
-    inner = {'kernel_init': self.init, **shared}
-    y_BLF = dense(self.hidden, name='up', **inner)(x_BLD)
+    def layer(features: int, init: Any, name: str) -> nn.Dense:
+      options = {'use_bias': self.use_bias, 'dtype': self.dtype}
+      return dense(features, kernel_init=init, name=name, **options)
+
+    y_BLF = layer(self.hidden, self.init, 'up')(x_BLD)
     if self.kind == 'gelu':
       y_BLF = gelu(y_BLF)
     elif self.kind == 'relu2':
       y_BLF = jnp.square(nn.relu(y_BLF))
     elif self.kind == 'swiglu':
-      y_BLF = y_BLF * nn.silu(dense(self.hidden, name='gate', **inner)(x_BLD))
+      y_BLF = y_BLF * nn.silu(layer(self.hidden, self.init, 'gate')(x_BLD))
     else:
       raise ValueError(f"the nonlinearity must be 'gelu', 'relu2' or 'swiglu', got {self.kind!r}")
-    y_BLD = dense(x_BLD.shape[-1], kernel_init=self.out_init, name='down', **shared)(y_BLF)
+    y_BLD = layer(x_BLD.shape[-1], self.out_init, 'down')(y_BLF)
     return nn.Dropout(self.dropout, deterministic=not train)(y_BLD)
 
 

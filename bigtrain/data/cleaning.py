@@ -118,8 +118,7 @@ class Cleaned(sources.Subset):
       source, kept = sources.Arrays(records.stack(rows, kept, like)), np.arange(len(rows))
     elif changed:
       source = sources.Decoded(range(len(source)), read, {})
-    super().__init__(source, kept)
-    self.about = about
+    super().__init__(source, kept, about)
 
 
 def _read(source: sources.Source, changed: dict[int, Record], number: int) -> Record:

@@ -110,13 +110,7 @@ def drop_contaminated(
     kept = sources.in_memory(kept)
     texts = [rewritten.get(int(i), text) for i, text in zip(left, kept.column(key), strict=True)]
     kept = sources.Arrays({**kept.columns, key: texts}, kept.about)
-  return with_report(kept, 'contamination', report)
-
-
-def with_report(source: Any, name: str, report: dict[str, Any]) -> Any:
-  """Returns what `sources.select` has just made, with a report in its `about`."""
-  source.about = {**source.about, name: report}
-  return source
+  return sources.with_report(kept, 'contamination', report)
 
 
 def batches(place: str, source: Any, key: str) -> Iterator[tuple[int, list[str]]]:

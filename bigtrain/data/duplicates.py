@@ -88,7 +88,7 @@ def drop_duplicates(
   """
   found = _find('data.drop_duplicates', [source], near, key)
   left = np.delete(np.arange(len(source)), found.repeats)
-  return contamination.with_report(sources.select(source, left), 'duplicates', found.report)
+  return sources.with_report(sources.select(source, left), 'duplicates', found.report)
 
 
 def drop_leaks(
@@ -122,7 +122,7 @@ def drop_leaks(
     raise ValueError(
       f'data.drop_leaks: all {len(train)} training records are copies: check that the parts differ'
     )
-  return contamination.with_report(sources.select(train, left), 'leaks', found.report)
+  return sources.with_report(sources.select(train, left), 'leaks', found.report)
 
 
 class _Parts:

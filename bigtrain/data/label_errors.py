@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bigtrain.data import contamination, cross_validation, sources
+from bigtrain.data import cross_validation, sources
 
 FitPredict = Callable[[sources.Source, sources.Source], np.ndarray]
 
@@ -231,7 +231,7 @@ def drop_label_errors(source: sources.Source, found: LabelErrors) -> Any:
     raise ValueError(
       f'data.drop_label_errors: all {records} labels are suspected: use a better model'
     )
-  return contamination.with_report(sources.select(source, kept), 'label_errors', found.report)
+  return sources.with_report(sources.select(source, kept), 'label_errors', found.report)
 
 
 def _checked(probabilities: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

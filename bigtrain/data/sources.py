@@ -87,10 +87,11 @@ def arrays(**columns: Any) -> Arrays:
 class Subset:
   """Some records of another source, read when asked for."""
 
-  def __init__(self, source: Source, indices: np.ndarray):
+  def __init__(self, source: Source, indices: np.ndarray, about: Mapping[str, Any] | None = None):
+    """Keeps the numbers of the records; None takes what the source says of itself."""
     self.source = source
     self.indices = np.asarray(indices, np.int64)
-    self.about = dict(getattr(source, 'about', {}))
+    self.about = dict(getattr(source, 'about', {}) if about is None else about)
 
   def __len__(self) -> int:
     return len(self.indices)
@@ -130,11 +131,15 @@ def select(source: Source, indices: np.ndarray) -> Any:
   """Returns a source of the records `indices` [M] of `source`, in this order."""
   if isinstance(source, Arrays):
     return source.select(indices)
-  if not isinstance(source, Subset):
-    return Subset(source, indices)
-  inner = Subset(source.source, source.indices[indices])
-  inner.about = dict(source.about)  # A subset may say more of itself than its source does.
-  return inner
+  if isinstance(source, Subset):
+    return Subset(source.source, source.indices[indices], source.about)
+  return Subset(source, indices)
+
+
+def with_report(source: Any, name: str, report: Mapping[str, Any]) -> Any:
+  """Returns what `select` or `Arrays` has just made, with a report in its `about`."""
+  source.about = {**source.about, name: report}
+  return source
 
 
 def fetch(source: Any, indices: Any) -> Any:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bigtrain.data import contamination, sources
+from bigtrain.data import sources
 
 _CHOICES: dict[str, tuple] = {
   'missing': (None, 'drop', 'mean', 'median', 'neighbours'),
@@ -109,7 +109,7 @@ class FittedTable:
       'filled': _by_column(columns, missing_NF),
     }
     result = sources.Arrays({**left.columns, self.key: features}, about)
-    return contamination.with_report(result, 'table_cleaning', report)
+    return sources.with_report(result, 'table_cleaning', report)
 
   def _filled(self, values_NF: np.ndarray, missing_NF: np.ndarray) -> np.ndarray:
     if self.missing != 'neighbours':
