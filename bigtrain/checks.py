@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from bigtrain import compute
-from bigtrain.train import eval_step
+from bigtrain.program import eval_step
 
 if TYPE_CHECKING:
   from bigtrain.program import Program

@@ -15,28 +15,34 @@ from typing import Any
 import jax
 import numpy as np
 
+from bigtrain import compute
 from bigtrain.evaluation import Mean
+from bigtrain.health import Health
 from bigtrain.journal import Journal, Meter, Progress
 
 _QUEUED = 2  # Dispatches behind the one that is waited for.
 
 
 class History:
-  """Averages Means between entries of the journal, and refuses what is not finite.
+  """Averages Means between entries of the journal; steps that were skipped do not enter.
 
   Args:
     journal: Where entries go.
     progress: What is shown meanwhile.
     meter: Measures speed between entries.
     log_every: Steps between entries.
+    ahead: Batches that the data is ahead of the step: left out on purpose.
   """
 
-  def __init__(self, journal: Journal, progress: Progress, meter: Meter, log_every: int):
+  def __init__(
+    self, journal: Journal, progress: Progress, meter: Meter, log_every: int, ahead: int = 0
+  ):
     self._journal, self._progress, self._meter = journal, progress, meter
     self._log_every = log_every
     self._pending: deque[tuple[int, int, Mapping[str, Mean]]] = deque()
     self._sums: dict[str, Mean] = {}
-    self.step_seconds = 0.0  # Between the last two entries; 0 before the first.
+    self.health = Health(ahead)
+    self._step_seconds = 0.0  # Between the last two entries; 0 before the first.
 
   @contextmanager
   def loading(self) -> Iterator[None]:
@@ -50,7 +56,7 @@ class History:
     """Queues the Means of the `count` steps that end at `step`; fetches the oldest in the queue.
 
     Raises:
-      FloatingPointError: A loss or a gradient is not finite.
+      Diverged: Too many steps in a row were not finite.
     """
     self._meter.add(count)
     self._pending.append((step, count, means))
@@ -61,10 +67,19 @@ class History:
     """Fetches all that is queued.
 
     Raises:
-      FloatingPointError: A loss or a gradient is not finite.
+      Diverged: Too many steps in a row were not finite.
     """
     while self._pending:
       self._fetch()
+
+  def steps_in(self, seconds: float) -> int:
+    """Steps that take about so long, in whole entries; 0 before the first one. On all hosts the
+    first host's word: all must ask at the same step.
+    """
+    if not self._step_seconds:
+      return 0
+    pace = seconds / self._step_seconds
+    return compute.agreed(self._log_every * max(1, round(pace / self._log_every)))
 
   def _fetch(self) -> None:
     step, count, means = self._pending.popleft()
@@ -73,23 +88,22 @@ class History:
       key: (np.atleast_1d(mean.total)[:count].astype(float), np.atleast_1d(mean.weight)[:count])
       for key, mean in jax.device_get(dict(means)).items()
     }
-    for name in ('loss', 'grad_norm'):
-      bad = ~np.isfinite(rows[name][0])
-      if bad.any():
-        raise FloatingPointError(
-          f'the {name} of step {step - count + 1 + int(bad.argmax())} is not finite: lower the '
-          f'learning rate, lengthen its warm-up or clip gradients; older checkpoints are whole'
-        )
+    good = np.isfinite(rows['loss'][0]) & np.isfinite(rows['grad_norm'][0])
+    losses = rows['loss'][0] / np.maximum(rows['loss'][1], 1e-30)
+    for line in self.health.see(step - count + 1, losses, rows['grad_norm'][0]):
+      self._progress.say(line)
     for key, (total, weight) in rows.items():
-      mean = Mean(total.sum(), weight.sum(dtype=float))
+      mean = Mean(total[good].sum(), weight[good].sum(dtype=float))
       self._sums[key] = self._sums[key] + mean if key in self._sums else mean
     if step % self._log_every == 0:
       self._log(step)
 
   def _log(self, step: int) -> None:
-    self.step_seconds, speed = self._meter.read()
+    self._step_seconds, speed = self._meter.read()
     means = {key: float(mean.value) for key, mean in self._sums.items()}
     self._sums = {}
+    if skipped := self.health.take_skipped():
+      means['skipped'] = float(skipped)
     entry = {f'train/{key}': value for key, value in {**means, **speed}.items()}
     self._journal.write(step, entry)
     self._progress.update(step, {'loss': means['loss'], **speed})

@@ -36,14 +36,24 @@ class Journal:
     self._thread = ThreadPoolExecutor(1, 'journal')
     self._pending: list[Future] = []
     self._start = time.monotonic()
-    self._step = step
     self._events: Any = None
+    self.rewind(step)
+
+  def rewind(self, step: int) -> None:
+    """Drops what was entered after a step, from which training goes on."""
+    while self._pending:
+      self._pending.pop(0).result()
     self.last: dict[str, tuple[int, float]] = {}
+    self._step = step
+    if self._events is not None:
+      self._events.close()
+      self._events = None
     if self._folder is not None:
       self._folder.mkdir(parents=True, exist_ok=True)
-      kept = [row for row in _rows(self._folder / _FILE) if row['step'] <= step]
+      rows = list(_rows(self._folder / _FILE))
+      kept = [row for row in rows if row['step'] <= step]
       self._remember(kept)
-      if kept:
+      if rows:
         (self._folder / _FILE).write_text(''.join(json.dumps(row) + '\n' for row in kept))
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:

@@ -19,10 +19,10 @@ import numpy as np
 from bigtrain import compute
 from bigtrain.evaluation import Mean
 from bigtrain.journal import Meter
-from bigtrain.train import TrainState, eval_step, init, train_step, train_steps
+from bigtrain.train import TrainState, bind, init, train_step, train_steps
 
 if TYPE_CHECKING:
-  from bigtrain.experiment import Batch, Experiment
+  from bigtrain.experiment import Batch, Eval, Experiment
 
 
 class Program:
@@ -162,6 +162,16 @@ class Program:
       table = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
       metrics.update(evaluation.evaluator.report(table))
     return metrics
+
+
+def eval_step(
+  experiment: Experiment, evaluation: Eval, params: Any, model_state: Any, batch: Batch
+) -> tuple[dict[str, Mean], dict[str, jax.Array], jax.Array]:
+  """Returns a batch's Means, its rows of the table of predictions, and the weight of each row."""
+  apply, _ = bind(experiment, params, model_state)
+  means = dict(evaluation.objective(apply, batch)) if evaluation.objective else {}
+  table = dict(evaluation.evaluator.predict(apply, batch)) if evaluation.evaluator else {}
+  return means, table, batch['weight']
 
 
 def _add(a: dict[str, Mean], b: dict[str, Mean]) -> dict[str, Mean]:

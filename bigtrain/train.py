@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import threading
 from typing import TYPE_CHECKING, Any
 
 import flax.traverse_util as traverse
@@ -26,15 +25,17 @@ from flax import struct
 
 from bigtrain import compute
 from bigtrain.evaluation import Mean
+from bigtrain.health import Diverged
 from bigtrain.history import History
 from bigtrain.iteration import Checkpoints
 from bigtrain.journal import Journal, Progress
 
 if TYPE_CHECKING:
-  from bigtrain.experiment import Apply, Batch, Eval, Experiment
+  from bigtrain.experiment import Apply, Batch, Experiment
   from bigtrain.program import Program
 
 _SAVE_SECONDS = 180.0  # Between checkpoints, about, if the caller does not count them in steps.
+_RETURNS = 2  # To the last checkpoint, where many steps in a row are not finite.
 
 
 @struct.dataclass
@@ -148,11 +149,16 @@ def train_step(
   if experiment.ema:
     decay = jnp.minimum(experiment.ema, (1 + state.step) / (10 + state.step))
     ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), ema, params)
-  means['grad_norm'] = Mean(total=optax.tree.norm(grads), weight=jnp.ones(()))
+  norm = optax.tree.norm(grads)
+  means['grad_norm'] = Mean(total=norm, weight=jnp.ones(()))
   if experiment.schedule:
     rate = jnp.asarray(experiment.schedule(state.step), jnp.float32)
     means['learning_rate'] = Mean(total=rate, weight=jnp.ones(()))
-  return TrainState(state.step + 1, params, model_state, opt_state, ema), means
+  new = TrainState(state.step, params, model_state, opt_state, ema)
+  # A step that is not finite changes nothing but the count; a NaN times 0 would still be one.
+  good = jnp.isfinite(means['loss'].total) & jnp.isfinite(norm)
+  kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, state)
+  return kept.replace(step=state.step + 1), means
 
 
 def train_steps(
@@ -178,19 +184,8 @@ def train_steps(
   steps = jax.tree.leaves(batches)[0].shape[0]
   _, means = jax.eval_shape(step, state, take(0))
   kept = jax.tree.map(lambda x: jnp.zeros((steps, *x.shape), x.dtype), means)
-  # `count` is an argument, not a constant: a short dispatch runs the same program, to the same
-  # bits.
+  # `count` is an argument, not a constant: a short dispatch runs the same program to the same bits.
   return jax.lax.fori_loop(0, count, body, (state, kept))
-
-
-def eval_step(
-  experiment: Experiment, evaluation: Eval, params: Any, model_state: Any, batch: Batch
-) -> tuple[dict[str, Mean], dict[str, jax.Array], jax.Array]:
-  """Returns a batch's Means, its rows of the table of predictions, and the weight of each row."""
-  apply, _ = bind(experiment, params, model_state)
-  means = dict(evaluation.objective(apply, batch)) if evaluation.objective else {}
-  table = dict(evaluation.evaluator.predict(apply, batch)) if evaluation.evaluator else {}
-  return means, table, batch['weight']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,6 +211,7 @@ def fit(
   *,
   log_every: int = 50,
   save_every: int = 0,
+  hang_after: float = 0.0,
   progress: bool = True,
 ) -> Run:
   """Trains to the experiment's last step, from the newest checkpoint if the workdir has one.
@@ -224,64 +220,81 @@ def fit(
     program: The compiled experiment.
     workdir: Where journal and checkpoints are kept; None keeps nothing.
     log_every: Steps between entries of the journal.
-    save_every: Steps between checkpoints, 0 for as many as take some minutes; the end, and a stop
-      on request, always save.
+    save_every: Steps between checkpoints, 0 for some minutes; the end, and a stop, always save.
+    hang_after: Seconds to wait for a batch or a device (`compute.Watchdog`); 0 waits for ever.
     progress: Whether to show the live line.
 
   Raises:
-    ValueError: `log_every` is below 1.
-    FloatingPointError: The loss or its gradient is not finite. Nothing is saved from that step on.
+    ValueError: `log_every` is below 1, or every checkpoint is damaged.
+    Diverged: Many steps in a row were not finite, also after going back and on with later data.
   """
   if log_every < 1:
     raise ValueError(f'log_every counts steps and must be at least 1, got {log_every}')
   experiment = program.experiment
   checkpoints = Checkpoints(workdir) if workdir else None
   iterator = experiment.data.iterator(jax.process_index(), jax.process_count())
-  step = max(checkpoints.steps(), default=0) if checkpoints else 0
-  if not (checkpoints and step):
-    state = program.start()
+  newest = checkpoints.newest(program.shapes) if checkpoints else None
+  if newest is None:
+    step, state = 0, program.start()
   else:
-    state, position = checkpoints.restore(step, program.shapes)
+    step, state, position = newest
     iterator.set_state(position)
     if step < experiment.steps:
       program.compile()
+  position = iterator.get_state()
   journal = Journal(workdir if jax.process_index() == 0 else None, step)
   bar = Progress(experiment.steps, experiment.data.batch, shown=progress)
-  history = History(journal, bar, program.meter(), log_every)
-  evals = experiment.evals
-  periods = [log_every, *(e.every for e in evals.values() if e.every)]
+  history = History(journal, bar, program.meter(), log_every, position['step'] - step)
+  periods = [log_every, *(e.every for e in experiment.evals.values() if e.every)]
+  returns = 0  # To an older checkpoint.
   with contextlib.ExitStack() as stack:
     for opened in (journal, bar, *([checkpoints] if checkpoints else [])):
       stack.callback(opened.close)
     stack.enter_context(compute.together())  # Innermost: closing may wait for the other hosts.
     stop = stack.enter_context(compute.StopRequest())
+    watchdog = stack.enter_context(compute.Watchdog(hang_after))
     if checkpoints:  # Importing Orbax takes half a second: while the device has work.
-      threading.Thread(target=checkpoints.preload, daemon=True).start()
+      checkpoints.preload()
     while step < experiment.steps and not stop.reached():
-      if not save_every and history.step_seconds:  # Known now: all hosts take the first one's word.
-        pace = _SAVE_SECONDS / history.step_seconds
-        save_every = compute.agreed(log_every * max(1, round(pace / log_every)))
+      save_every = save_every or history.steps_in(_SAVE_SECONDS)
       due = min(period - step % period for period in [*periods, save_every or log_every])
       count = min(program.per_dispatch, due, experiment.steps - step)
-      with history.loading():
-        batches = program.place([next(iterator) for _ in range(count)])
-      state, means = program.run(state, batches, count)
-      step += count
-      history.add(step, count, means)
-
-      for name in [name for name, e in evals.items() if e.every and step % e.every == 0]:
-        history.evaluated(step, name, program.evaluate, state)
-      if checkpoints and save_every and step % save_every == 0:
-        history.flush()  # A state that is not finite must not become a checkpoint.
-        checkpoints.save(step, state, iterator.get_state())
+      try:
+        with stop.at_once(), watchdog.watching('The data'), history.loading():
+          batches = program.place([next(iterator) for _ in range(count)])
+        state, means = program.run(state, batches, count)
+        step, position = step + count, iterator.get_state()
+        with watchdog.watching('A device or another host'):
+          history.add(step, count, means)
+        for name in [n for n, e in experiment.evals.items() if e.every and step % e.every == 0]:
+          with stop.at_once():
+            history.evaluated(step, name, program.evaluate, state)
+        if checkpoints and save_every and step % save_every == 0:
+          history.flush()
+          if not history.health.in_a_row:  # What came before trouble stays to go back to.
+            checkpoints.save(step, state, position)
+      except compute.Stopped:
+        continue  # To the test of `stop`.
+      except Diverged as error:
+        returns += 1
+        if not checkpoints or returns > _RETURNS or not checkpoints.steps():
+          raise
+        # The iterator stays where it is: the stretch of data that did this is left out.
+        step, state, _ = checkpoints.newest(program.shapes) or (step, state, None)
+        journal.rewind(step)
+        history = History(journal, bar, program.meter(), log_every, position['step'] - step)
+        bar.say(f'{error}. Going back to step {step}, and on with the data after those steps.')
 
     history.flush()
     if checkpoints and step:
-      checkpoints.save(step, state, iterator.get_state())
+      checkpoints.save(step, state, position)
       checkpoints.wait()
     if step < experiment.steps:
       return Run(state, step, {}, stop.exit_code)
-    # What is touched once: skipped where an earlier run has the figures of this very step.
-    for name in [name for name in evals if not journal.results(name, step)]:
-      history.evaluated(step, name, program.evaluate, state)
-    return Run(state, step, {name: journal.results(name, step) or {} for name in evals})
+    try:  # What is touched once: skipped where an earlier run has the figures of this very step.
+      for name in [n for n in experiment.evals if not journal.results(n, step)]:
+        with stop.at_once():
+          history.evaluated(step, name, program.evaluate, state)
+    except compute.Stopped:
+      return Run(state, step, {}, stop.exit_code)
+    return Run(state, step, {n: journal.results(n, step) or {} for n in experiment.evals})

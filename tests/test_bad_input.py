@@ -273,7 +273,7 @@ ROWS = {
   ),
   'line break in a knob': Row("--workdir=a\nb", ('--workdir', 'line break', 'leave it out')),
   'damaged checkpoint': Row(
-    'evaluate', ('checkpoints/4', 'cannot be restored', 'Remove that folder'),
+    'evaluate', ('checkpoints/4', 'is damaged', 'another --workdir'),
     files={'run/checkpoints/4/state/_METADATA': b'{'}, trained=True,
   ),
 }  # fmt: skip

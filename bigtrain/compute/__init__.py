@@ -5,6 +5,7 @@ meshes: devices as a grid with named axes, and how batches lie on it
 partitions: which axis of which array lies on which axis of the mesh
 flops: what a step costs, and what the chip could do
 signals: stop requests, agreed among hosts
+watchdogs: waits that never end
 """
 
 from etils import epy as _epy
@@ -23,6 +24,8 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.compute.meshes import place as place
   from bigtrain.compute.partitions import fsdp as fsdp
   from bigtrain.compute.partitions import replicate as replicate
+  from bigtrain.compute.signals import Stopped as Stopped
   from bigtrain.compute.signals import StopRequest as StopRequest
   from bigtrain.compute.signals import agreed as agreed
   from bigtrain.compute.signals import together as together
+  from bigtrain.compute.watchdogs import Watchdog as Watchdog

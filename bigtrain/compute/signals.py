@@ -21,8 +21,12 @@ from jax.experimental import multihost_utils
 GRACE_SECONDS = 20.0  # What a host that failed has to commit a save that was under way.
 
 
+class Stopped(BaseException):
+  """Ends what can be left where it stands; no `except Exception` of a library keeps it."""
+
+
 class StopRequest:
-  """A context in which Ctrl-C and SIGTERM are heeded at the next step.
+  """A context in which Ctrl-C and SIGTERM are heeded at the next step, or at once where it is safe.
 
   Outside the main thread (where Python accepts no handlers) nothing is installed, and nothing
   stops.
@@ -32,6 +36,7 @@ class StopRequest:
     self.signal: signal.Signals | None = None
     self._previous = {}
     self._calls = 0
+    self._at_once = False
 
   def __enter__(self) -> 'StopRequest':
     several = jax.process_count() > 1
@@ -53,6 +58,25 @@ class StopRequest:
     self.signal = signal.Signals(number)
     if jax.process_count() > 1:
       os.kill(os.getpid(), signal.SIGTERM)
+    elif self._at_once:
+      raise Stopped
+
+  @contextlib.contextmanager
+  def at_once(self) -> Iterator[None]:
+    """Around what changes no state, such as a wait for data or an evaluation: a signal ends it.
+
+    With several hosts it goes on to its end, for all stop at one step.
+
+    Raises:
+      Stopped: A signal came.
+    """
+    self._at_once = True
+    try:
+      if self.signal is not None and jax.process_count() == 1:
+        raise Stopped
+      yield
+    finally:
+      self._at_once = False
 
   def reached(self) -> bool:
     """Whether to stop now. On several hosts, to be called equally often: all get one answer."""

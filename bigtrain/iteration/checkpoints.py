@@ -1,15 +1,28 @@
 """Checkpoints: the training state and the position in the data, saved together.
 
-Which checkpoint wins: the newest one that was committed. Orbax writes each in a temporary folder
-and renames it when it is whole, so that a killed save leaves the older ones as they were.
+Which checkpoint wins: the newest one that was committed and whose files are as they were saved.
+Orbax writes each in a temporary folder and renames it when it is whole, so that a killed save
+leaves the older ones as they were; then, on a thread, its files are hashed. One that has changed
+since is moved to `WORKDIR/quarantine`, with a warning, and the one before it is taken. Where all
+were damaged training stops: it never starts anew in silence.
 """
 
+import functools
 import importlib
+import threading
+import time
 from typing import Any
 
+import jax
+import numpy as np
+from absl import logging
 from etils import epath
 
+from bigtrain.iteration import digests
+
 _FOLDER = 'checkpoints'
+_QUARANTINE = 'quarantine'
+_POLL_SECONDS = 0.05  # Between looks for the commit of a save.
 
 
 class Checkpoints:
@@ -24,6 +37,8 @@ class Checkpoints:
     self._path = epath.Path(workdir).absolute() / _FOLDER
     self._keep = keep
     self._opened = None
+    self._sealing: threading.Thread | None = None
+    self._failure: OSError | None = None
 
   @property
   def _manager(self):
@@ -44,6 +59,9 @@ class Checkpoints:
   def save(self, step: int, state: Any, position: dict[str, Any]) -> None:
     """Starts to save; returns once the arrays are copied, so that they may be donated.
 
+    A save that failed (a full disk) shows at the next one: it is warned of, what it left is
+    removed, and older checkpoints stay whole.
+
     Args:
       step: Optimiser updates taken so far.
       state: A tree of arrays.
@@ -53,8 +71,26 @@ class Checkpoints:
 
     if step == self._manager.latest_step():
       return
+    try:
+      self.wait()
+    except OSError as error:
+      logging.warning('%s Training goes on.', error)
     items = ocp.args.Composite(state=ocp.args.StandardSave(state), data=ocp.args.JsonSave(position))
-    self._manager.save(step, args=items)
+    try:
+      self._manager.save(step, args=items)
+    except OSError as error:
+      self._failure = error  # For `wait`, as a failure on Orbax's threads.
+      return
+    self._sealing = threading.Thread(target=self._seal, args=(step,), daemon=True)
+    self._sealing.start()
+
+  def _seal(self, step: int) -> None:
+    """Hashes a checkpoint as soon as it is committed, if it ever is."""
+    folder, manager = self._path / str(step), self._manager
+    while manager.is_saving_in_progress():
+      time.sleep(_POLL_SECONDS)
+    if folder.exists():  # Else the save failed; `wait` says so.
+      digests.seal(folder, jax.process_index(), jax.process_count())
 
   def restore(self, step: int, state: Any) -> tuple[Any, dict[str, Any]]:
     """Returns the state and the data position saved at `step`.
@@ -65,8 +101,66 @@ class Checkpoints:
         whatever mesh; it need not be the one that saved them.
 
     Raises:
-      ValueError: The checkpoint holds other arrays than this experiment has.
+      ValueError: The checkpoint's files have changed since they were saved, or it holds other
+        arrays than this experiment has.
     """
+    if found := self._damage(step):
+      others = [other for other in self.steps() if other != step]
+      cure = f'choose one of the steps {others}' if others else 'train again in another --workdir'
+      raise ValueError(f'{self._path / str(step)} is damaged: {found}; {cure}')
+    return self._read(step, state)
+
+  def newest(self, state: Any) -> tuple[int, Any, dict[str, Any]] | None:
+    """Returns step, state and data position of the newest sound checkpoint; None if none was saved.
+
+    Args:
+      state: As in `restore`.
+
+    Raises:
+      ValueError: Every checkpoint is damaged, or the sound one holds other arrays.
+      OSError: A save was under way and failed.
+    """
+    self.wait()
+    for step in reversed(self.steps()):
+      found = self._damage(step)
+      if not found:
+        return step, *self._read(step, state)
+      self._quarantine(step, found)
+    quarantine = self._path.parent / _QUARANTINE
+    if quarantine.exists() and any(quarantine.iterdir()):
+      raise ValueError(
+        f'every checkpoint of {self._path.parent} is damaged: they lie in {quarantine}. Put back '
+        f'one from a copy into {self._path}, or remove that folder to start anew'
+      )
+    return None
+
+  def _damage(self, step: int) -> str | None:
+    """What is wrong with the files of a step, the same on all hosts; each reads its share."""
+    folder = self._path / str(step)
+    if not all((folder / name).exists() for name in ('state', 'data', '_CHECKPOINT_METADATA')):
+      return 'it is not whole'
+    mine = digests.damage(folder, jax.process_index(), jax.process_count())
+    if jax.process_count() == 1:
+      return mine
+    from jax.experimental import multihost_utils
+
+    found = multihost_utils.process_allgather(np.array(mine is not None))
+    return mine or (f'host {int(found.argmax())} found damaged files' if found.any() else None)
+
+  def _quarantine(self, step: int, found: str) -> None:
+    folder, aside = self._path / str(step), self._path.parent / _QUARANTINE
+    logging.warning('%s is damaged: %s. It is moved to %s.', folder, found, aside)
+    if jax.process_index() == 0:
+      aside.mkdir(parents=True, exist_ok=True)
+      number = sum(path.name.split('.')[0] == str(step) for path in aside.iterdir())
+      folder.rename(aside / (f'{step}.{number}' if number else str(step)))
+    if jax.process_count() > 1:
+      from jax.experimental import multihost_utils
+
+      multihost_utils.sync_global_devices('quarantine')
+    self._manager.reload()
+
+  def _read(self, step: int, state: Any) -> tuple[Any, dict[str, Any]]:
     import orbax.checkpoint as ocp
 
     items = ocp.args.Composite(state=ocp.args.StandardRestore(state), data=ocp.args.JsonRestore())
@@ -81,17 +175,50 @@ class Checkpoints:
     return restored['state'], restored['data']
 
   def wait(self) -> None:
-    """Waits until everything saved is committed."""
-    if self._opened is not None:
+    """Waits until everything saved is committed, and its files are hashed.
+
+    Raises:
+      OSError: The last save could not be written. What it left is removed; older steps are whole.
+    """
+    if self._opened is None:
+      return
+    try:
       self._opened.wait_until_finished()
+      if self._sealing is not None:
+        self._sealing.join()
+      if self._failure is not None:
+        raise self._failure
+    except Exception as error:  # Orbax wraps what its threads raise in many kinds.
+      self._sweep()
+      raise OSError(
+        f'the last checkpoint could not be written to {self._path}: '
+        f'{str(error).strip().splitlines()[0]}. Is the disk full? Older checkpoints are whole.'
+      ) from error
+
+  def _sweep(self) -> None:
+    """Removes what a failed save left, and opens anew: a failed commit may be on Orbax's books."""
+    assert self._opened is not None
+    failed, self._opened = self._opened, None
+    self._sealing = self._failure = None
+    try:
+      failed.close()
+    except Exception:  # It says once more what `wait` was told.
+      logging.debug('closing after a failed save', exc_info=True)
+    if jax.process_index() == 0:
+      for path in self._path.iterdir():
+        if '.orbax-checkpoint-tmp' in path.name:
+          path.rmtree()
 
   def close(self) -> None:
     """Waits, and releases the threads."""
+    if self._opened is not None:
+      self.wait()
     if self._opened is not None:
       self._opened.close()
       self._opened = None
 
   def preload(self) -> None:
-    """Imports what saving needs, for a thread that has time."""
+    """Imports what saving needs on a thread of its own, and returns at once."""
     # Not the manager: hosts must open it side by side, and two threads would open two.
-    importlib.import_module('orbax.checkpoint')
+    load = functools.partial(importlib.import_module, 'orbax.checkpoint')
+    threading.Thread(target=load, daemon=True).start()

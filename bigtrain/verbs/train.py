@@ -24,6 +24,7 @@ def train(
   mesh: str = '',  # Devices by axis, such as data:2,fsdp:-1; empty is all on fsdp.
   log_every: int = 50,  # Steps between entries of the journal.
   save_every: int = 0,  # Steps between checkpoints; 0 is about three minutes. The end always saves.
+  hang_after: float = 1800.0,  # Seconds a batch or device may take; twice that ends it. 0: ever.
   progress: Literal['auto', 'off'] = 'auto',  # The live line on a terminal, log lines elsewhere.
   record: Record | None = None,
 ) -> None:
@@ -43,6 +44,8 @@ def train(
       f'--save_every counts steps and must be at least 1, or 0 for about three minutes, '
       f'got {save_every}'
     )
+  if hang_after < 0:
+    raise ValueError(f'--hang_after counts seconds, or is 0 for never, got {hang_after}')
   program = Program(experiment, mesh)
   check_training(program)
   check_evals(program, experiment.evals)
@@ -52,7 +55,12 @@ def train(
     for name, content in getattr(source, 'files', {}).items():
       (epath.Path(workdir) / name).write_bytes(content)
   run = fit(
-    program, workdir, log_every=log_every, save_every=save_every, progress=progress == 'auto'
+    program,
+    workdir,
+    log_every=log_every,
+    save_every=save_every,
+    hang_after=hang_after,
+    progress=progress == 'auto',
   )
   if jax.process_index() == 0:
     if run.stopped:

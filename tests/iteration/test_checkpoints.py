@@ -1,5 +1,8 @@
 """What a checkpoint keeps, which ones stay, and what is refused."""
 
+import shutil
+import subprocess
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -102,3 +105,84 @@ def test_restoring_leaves_files_untouched(tmp_path):
   checkpoints.restore(max(checkpoints.steps()), shapes(state()))
   checkpoints.close()
   assert files(tmp_path) == before
+
+
+def flip(path):
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 1
+  path.write_bytes(bytes(content))
+
+
+def truncate(path):
+  path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def parameters(folder):
+  """The largest file: the one that holds arrays."""
+  return max((p for p in folder.glob('state/ocdbt*/d/*')), key=lambda p: p.stat().st_size)
+
+
+@pytest.mark.parametrize('harm', [flip, truncate, lambda path: path.unlink()])
+def test_damage_is_found_set_aside_and_the_step_before_is_taken(tmp_path, harm):
+  save(tmp_path, 3, 7)
+  harm(parameters(tmp_path / 'checkpoints' / '7'))
+  with pytest.raises(
+    ValueError, match=r'7 is damaged: .*(changed|missing).*one of the steps \[3\]'
+  ):
+    Checkpoints(str(tmp_path)).restore(7, shapes(state()))
+  step, restored, position = Checkpoints(str(tmp_path)).newest(shapes(state()))
+  assert (step, position['step']) == (3, 3)
+  np.testing.assert_array_equal(restored['params']['kernel'], state(3)['params']['kernel'])
+  assert [p.name for p in (tmp_path / 'quarantine').iterdir()] == ['7']
+  assert Checkpoints(str(tmp_path)).steps() == [3]
+
+
+def test_files_that_were_swapped_and_folders_without_files_are_damage(tmp_path):
+  save(tmp_path, 3, 7)
+  parameters(tmp_path / 'checkpoints' / '3').replace(parameters(tmp_path / 'checkpoints' / '7'))
+  (tmp_path / 'checkpoints' / '9').mkdir()
+  with pytest.raises(ValueError, match=r'every checkpoint of .* is damaged: they lie in .*anew'):
+    Checkpoints(str(tmp_path)).newest(shapes(state()))
+  assert {p.name for p in (tmp_path / 'quarantine').iterdir()} == {'3', '7', '9'}
+  with pytest.raises(ValueError, match='every checkpoint'):  # Nor does the next try start anew.
+    Checkpoints(str(tmp_path)).newest(shapes(state()))
+
+
+def test_a_checkpoint_of_a_run_that_was_killed_before_it_was_hashed_is_taken(tmp_path):
+  save(tmp_path, 3, 7)
+  (tmp_path / 'checkpoints' / '7' / 'sha256.0.json').unlink()
+  assert Checkpoints(str(tmp_path)).newest(shapes(state()))[0] == 7
+  assert Checkpoints(str(tmp_path / 'other')).newest(shapes(state())) is None
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+  """A disk of 2 MiB."""
+  disk = tmp_path / 'disk'
+  disk.mkdir()
+  command = ['mount', '-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', str(disk)]
+  if shutil.which('mount') is None or subprocess.run(command, capture_output=True).returncode:
+    pytest.skip('a small disk of its own takes the right to mount one')
+  yield disk
+  subprocess.run(['umount', '-l', str(disk)], check=True)
+
+
+def test_a_full_disk_is_named_and_swept_and_the_next_save_works(small_disk, caplog):
+  checkpoints = Checkpoints(str(small_disk))
+  checkpoints.save(1, state(1), POSITION)
+  checkpoints.wait()
+  ballast = small_disk / 'ballast'
+  rng = np.random.default_rng(0)  # Random, for Orbax compresses.
+  large = {**state(2), 'large': jnp.asarray(rng.normal(size=2**16), jnp.float32)}
+  ballast.write_bytes(bytes(2**20 + 2**19 + 2**18))
+  checkpoints.save(2, large, POSITION)
+  with pytest.raises(OSError, match=r'could not be written .*Is the disk full'):
+    checkpoints.wait()
+  assert [p.name for p in (small_disk / 'checkpoints').iterdir()] == ['1']
+  checkpoints.save(3, large, POSITION)
+  checkpoints.save(4, large, POSITION)  # Warns of the one before, and fails as well.
+  assert 'Training goes on' in caplog.text
+  ballast.unlink()
+  checkpoints.save(5, large, POSITION)
+  checkpoints.close()
+  assert Checkpoints(str(small_disk)).newest(shapes(large))[0] == 5
