@@ -31,6 +31,7 @@ if TYPE_CHECKING:
   Batch = Mapping[str, jax.Array]
   Apply = Callable[..., Any]
   Objective = Callable[[Apply, Batch], Mapping[str, Mean]]
+  Start = Callable[[Any, Any], tuple[Any, Any]]  # (params, model_state) -> the same, replaced.
   Partition = Callable[[Mesh, Any], Any]  # (mesh, tree of shapes) -> tree of NamedSharding.
 
 
@@ -86,6 +87,10 @@ class Experiment:
     evals: Evaluations by name ('held_out', 'test').
     partition: How arrays are laid over the mesh; None is `compute.fsdp`.
     accumulate: Microbatches a step: gradients are summed over this many shares of the batch.
+    start: Replaces parameters before the first step, such as `iteration.warm_start(RUN)`; None
+      trains what the model was initialised with. A run that goes on has parameters of its own.
+    trainable: A regular expression that matches the whole path of each parameter to train, such as
+      'head/.*'; None trains all. The others cost no gradient and no optimiser state.
     ema: Decay of an exponential moving average of the parameters, which evaluation then uses; 0 is
       off. Early on the decay is (1 + step) / (10 + step), so that the start is forgotten.
     seed: Decides initialisation and every random number of training.
@@ -100,6 +105,8 @@ class Experiment:
   evals: Mapping[str, Eval] = dataclasses.field(default_factory=dict)
   partition: Partition | None = None
   accumulate: int = 1
+  start: Start | None = None
+  trainable: str | None = None
   ema: float = 0.0
   seed: int = 0
 

@@ -19,7 +19,8 @@ import numpy as np
 from bigtrain import compute
 from bigtrain.evaluation import Mean
 from bigtrain.journal import Meter
-from bigtrain.train import TrainState, bind, init, train_step, train_steps
+from bigtrain.state import TrainState, begin, bind, init
+from bigtrain.train import train_step, train_steps
 
 if TYPE_CHECKING:
   from bigtrain.experiment import Batch, Eval, Experiment
@@ -68,10 +69,12 @@ class Program:
     example = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self._example)
     shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
     options = compute.options_to_run_once(self.mesh.devices.flat[0].platform)
-    first = jax.jit(
-      lambda: init(self.experiment, example), out_shardings=shardings, compiler_options=options
-    )
-    return first()
+    compiled = functools.partial(jax.jit, out_shardings=shardings, compiler_options=options)
+    state = compiled(lambda: init(self.experiment, example))()
+    if self.experiment.start is None:
+      return state
+    params, model_state = self.experiment.start(state.params, state.model_state)
+    return compiled(functools.partial(begin, self.experiment))(params, model_state)
 
   @functools.cached_property
   def _step(self) -> Any:
@@ -143,7 +146,6 @@ class Program:
     if name not in self._evals:
       step = functools.partial(eval_step, self.experiment, evaluation)
       self._evals[name] = jax.jit(step, out_shardings=self._replicated)
-    params = state.params if state.ema is None else state.ema
     sharding = compute.batch_sharding(self.mesh)
     total: dict[str, Mean] = {}
     rows: list[dict[str, np.ndarray]] = []
@@ -156,7 +158,8 @@ class Program:
         real = np.asarray(jax.device_get(weight)) > 0
         rows.append({key: column[real] for key, column in jax.device_get(table).items()})
       if batch is not None:
-        waiting = self._evals[name](params, state.model_state, compute.place(batch, sharding))
+        placed = compute.place(batch, sharding)
+        waiting = self._evals[name](state.averaged, state.model_state, placed)
     metrics = {key: float(mean.value) for key, mean in total.items()}
     if evaluation.evaluator:
       table = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}

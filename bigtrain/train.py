@@ -1,10 +1,10 @@
-"""Training: the state, one step, and the loop around it. Read this file first.
+"""Training: one step, and the loop around it. Read this file first.
 
 One step: Grain yields this host's share of the batch; it is placed on the mesh while the device is
 busy with the step before; the objective gives Means and their gradient; Optax updates; the old
 state is donated. The loop then fetches the Means of an *earlier* step, so it never waits for the
 device but there. When due it evaluates, then saves the state together with the position in the
-data. What is compiled, and for which devices, is `program.py`.
+data. What a step changes is `state.py`; what is compiled, and for which devices, `program.py`.
 
 Randomness of step n comes from `fold_in(key(seed), n)` alone, and batch n from (seed, n) alone: a
 resumed run repeats what an uninterrupted one would have done, to the bit.
@@ -15,13 +15,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import flax.traverse_util as traverse
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
 
 from bigtrain import compute
 from bigtrain.evaluation import Mean
@@ -29,78 +27,14 @@ from bigtrain.health import Diverged
 from bigtrain.history import History
 from bigtrain.iteration import Checkpoints
 from bigtrain.journal import Journal, Progress
+from bigtrain.state import TrainState, bind, merge, split
 
 if TYPE_CHECKING:
-  from bigtrain.experiment import Apply, Batch, Experiment
+  from bigtrain.experiment import Batch, Experiment
   from bigtrain.program import Program
 
 _SAVE_SECONDS = 180.0  # Between checkpoints, about, if the caller does not count them in steps.
 _RETURNS = 2  # To the last checkpoint, where many steps in a row are not finite.
-
-
-@struct.dataclass
-class TrainState:
-  """All that a step changes: arrays only.
-
-  Attributes:
-    step: Updates taken so far, int32.
-    params: The model's parameters.
-    model_state: Its mutable collections (BatchNorm's running statistics and the like).
-    opt_state: The optimiser's state.
-    ema: The averaged parameters; None when `Experiment.ema` is 0.
-  """
-
-  step: jax.Array
-  params: Any
-  model_state: Any
-  opt_state: Any
-  ema: Any
-
-
-def init(experiment: Experiment, batch: Batch) -> TrainState:
-  """Returns the state before the first step. The objective says how the model is called."""
-  key = jax.random.fold_in(jax.random.key(experiment.seed), jnp.uint32(2**32 - 1))  # No step's key.
-  made = {}
-
-  def apply(*args, **kwargs):
-    output, variables = experiment.model.init_with_output(key, *args, train=False, **kwargs)
-    made.update(traverse.flatten_dict(variables))
-    return output
-
-  means = experiment.objective(apply, batch)
-  if 'loss' not in means:
-    raise ValueError(f"the objective returned {sorted(means)}, without a 'loss' to minimise")
-  model_state = traverse.unflatten_dict(made)
-  params = model_state.pop('params', {})
-  return TrainState(
-    step=jnp.zeros((), jnp.int32),
-    params=params,
-    model_state=model_state,
-    opt_state=experiment.optimizer.init(params),
-    ema=jax.tree.map(jnp.copy, params) if experiment.ema else None,
-  )
-
-
-def bind(
-  experiment: Experiment, params: Any, model_state: Any, key: jax.Array | None = None
-) -> tuple[Apply, dict[str, Any]]:
-  """Returns `apply` with parameters, mode and randomness bound, and the state that it keeps up.
-
-  With a key the model is trained (dropout on, statistics updated); without, evaluated.
-  """
-  kept = dict(model_state)
-
-  def apply(*args, **kwargs):
-    variables = {'params': params, **kept}
-    if key is None:
-      return experiment.model.apply(variables, *args, train=False, **kwargs)
-    output, changed = experiment.model.apply(
-      variables, *args, train=True, rngs={'dropout': key}, mutable=list(kept), **kwargs
-    )
-    kept.update(changed)
-    return output
-
-  return apply, kept
 
 
 def train_step(
@@ -114,14 +48,16 @@ def train_step(
   """
   key = jax.random.fold_in(jax.random.key(experiment.seed), state.step)
 
+  trained, frozen = split(experiment, state.params)
+
   @functools.partial(jax.grad, has_aux=True)
-  def gradient(params, model_state, microbatch, key):
-    apply, model_state = bind(experiment, params, model_state, key)
+  def gradient(trained, model_state, microbatch, key):
+    apply, model_state = bind(experiment, merge(frozen, trained), model_state, key)
     means = experiment.objective(apply, microbatch)
     return means['loss'].total, (dict(means), model_state)
 
   if experiment.accumulate == 1:
-    grads, (means, model_state) = gradient(state.params, state.model_state, batch, key)
+    grads, (means, model_state) = gradient(trained, state.model_state, batch, key)
   else:
     # Example i goes to microbatch i % accumulate: each device keeps the rows that it has.
     shares = jax.tree.map(
@@ -131,30 +67,30 @@ def train_step(
     def add(carry, share):
       index, model_state, total = carry
       grads, (means, model_state) = gradient(
-        state.params, model_state, share, jax.random.fold_in(key, index)
+        trained, model_state, share, jax.random.fold_in(key, index)
       )
       return (index + 1, model_state, jax.tree.map(jnp.add, total, (grads, means))), None
 
     first = jax.tree.map(lambda x: x[0], shares)
-    shapes = jax.eval_shape(gradient, state.params, state.model_state, first, key)
+    shapes = jax.eval_shape(gradient, trained, state.model_state, first, key)
     zeros = jax.tree.map(jnp.zeros_like, (shapes[0], shapes[1][0]))
     carry = (0, state.model_state, zeros)
     (_, model_state, (grads, means)), _ = jax.lax.scan(add, carry, shares)
 
   weight = means['loss'].weight
   grads = jax.tree.map(lambda g: (g / jnp.where(weight == 0, 1, weight)).astype(g.dtype), grads)
-  updates, opt_state = experiment.optimizer.update(grads, state.opt_state, state.params)
-  params = optax.apply_updates(state.params, updates)
+  updates, opt_state = experiment.optimizer.update(grads, state.opt_state, trained)
+  trained = optax.apply_updates(trained, updates)
   ema = state.ema
   if experiment.ema:
     decay = jnp.minimum(experiment.ema, (1 + state.step) / (10 + state.step))
-    ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), ema, params)
+    ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), ema, trained)
   norm = optax.tree.norm(grads)
   means['grad_norm'] = Mean(total=norm, weight=jnp.ones(()))
   if experiment.schedule:
     rate = jnp.asarray(experiment.schedule(state.step), jnp.float32)
     means['learning_rate'] = Mean(total=rate, weight=jnp.ones(()))
-  new = TrainState(state.step, params, model_state, opt_state, ema)
+  new = TrainState(state.step, merge(frozen, trained), model_state, opt_state, ema)
   # A step that is not finite changes nothing but the count; a NaN times 0 would still be one.
   good = jnp.isfinite(means['loss'].total) & jnp.isfinite(norm)
   kept = jax.tree.map(lambda new, old: jnp.where(good, new, old), new, state)

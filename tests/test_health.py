@@ -14,6 +14,7 @@ from bigtrain.evaluation import Mean
 from bigtrain.health import MOST_IN_A_ROW, Diverged, Health
 from bigtrain.iteration import Checkpoints
 from bigtrain.program import Program
+from bigtrain.state import init
 
 
 @jax.custom_jvp
@@ -62,7 +63,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(kind):
   experiment = dataclasses.replace(plain, objective=lambda a, b: objective(a, b, kind))
   batch = experiment.data[0]
   step = jax.jit(lambda s, b: train.train_step(experiment, s, b))
-  first, _ = step(train.init(experiment, batch), batch)
+  first, _ = step(init(experiment, batch), batch)
   after, means = step(first, {**batch, 'label': -1 - batch['label']})
   assert not np.isfinite([means['loss'].total, means['grad_norm'].total]).all()
   jax.tree.map(np.testing.assert_array_equal, after, first.replace(step=first.step + 1))

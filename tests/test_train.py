@@ -13,6 +13,7 @@ from bigtrain import compute, data, train
 from bigtrain.evaluation import Mean
 from bigtrain.iteration import Checkpoints
 from bigtrain.program import Program, eval_step
+from bigtrain.state import bind, init
 
 
 def assert_equal(a, b):
@@ -32,7 +33,7 @@ def shard_all(mesh, tree):
 
 
 def one_step(experiment, batch):
-  state = train.init(experiment, batch)
+  state = init(experiment, batch)
   return jax.jit(lambda s, b: train.train_step(experiment, s, b))(state, batch)
 
 
@@ -67,7 +68,7 @@ def test_statistics_of_batch_norm_move_in_training_and_rest_in_evaluation():
   experiment = toys.experiment()
   batch = {**experiment.data[0], 'weight': np.ones(8, np.float32)}
   state, _ = one_step(experiment, batch)
-  fresh = train.init(experiment, batch)
+  fresh = init(experiment, batch)
   moved = state.model_state['batch_stats']['BatchNorm_0']['mean']
   assert not np.allclose(moved, fresh.model_state['batch_stats']['BatchNorm_0']['mean'])
   evaluation = experiment.evals['held_out']
@@ -78,7 +79,7 @@ def test_statistics_of_batch_norm_move_in_training_and_rest_in_evaluation():
 
 def test_average_of_parameters_follows_them():
   experiment = toys.experiment(ema=0.999)
-  state = train.init(experiment, experiment.data[0])
+  state = init(experiment, experiment.data[0])
   expected = state.params
   step = jax.jit(lambda s, b: train.train_step(experiment, s, b)[0])
   for n in range(3):
@@ -91,7 +92,7 @@ def test_average_of_parameters_follows_them():
 def test_each_step_has_randomness_of_its_own_and_repeats_it():
   experiment = toys.experiment(dropout=0.5, batch_norm=False)
   batch = experiment.data[0]
-  state = train.init(experiment, batch)
+  state = init(experiment, batch)
   loss = jax.jit(lambda s: train.train_step(experiment, s, batch)[1]['loss'].value)
   later = dataclasses.replace(state, step=state.step + 1)
   assert loss(state) == loss(state)
@@ -207,7 +208,7 @@ def test_evaluation_is_exact_over_a_ragged_end():
   experiment = toys.experiment(batch=8)  # 13 records: 8 and 5.
   program = Program(experiment)
   state = program.init()
-  apply, _ = train.bind(experiment, state.ema, state.model_state)
+  apply, _ = bind(experiment, state.ema, state.model_state)
   whole = experiment.objective(apply, data.once(toys.source(13), 13)[0])
   metrics = program.evaluate('held_out', state)
   np.testing.assert_allclose(metrics['loss'], whole['loss'].value, rtol=1e-6)

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Any
 
+import flax.traverse_util as traverse
 import jax
 import numpy as np
 from absl import logging
@@ -104,11 +105,14 @@ class Checkpoints:
       ValueError: The checkpoint's files have changed since they were saved, or it holds other
         arrays than this experiment has.
     """
+    self._check(step)
+    return self._read(step, state)
+
+  def _check(self, step: int) -> None:
     if found := self._damage(step):
       others = [other for other in self.steps() if other != step]
       cure = f'choose one of the steps {others}' if others else 'train again in another --workdir'
       raise ValueError(f'{self._path / str(step)} is damaged: {found}; {cure}')
-    return self._read(step, state)
 
   def newest(self, state: Any) -> tuple[int, Any, dict[str, Any]] | None:
     """Returns step, state and data position of the newest sound checkpoint; None if none was saved.
@@ -133,6 +137,41 @@ class Checkpoints:
         f'one from a copy into {self._path}, or remove that folder to start anew'
       )
     return None
+
+  def arrays(self, step: int = 0) -> dict[str, np.ndarray]:
+    """Returns what a model needs of a checkpoint, whatever it is a state of, without its optimiser.
+
+    Args:
+      step: One of `steps()`; 0 is the newest.
+
+    Returns:
+      Path to array: of parameters (averages where the run kept some), as 'dense/kernel', and of
+      other collections, with their names in front, as 'batch_stats/norm/mean'.
+
+    Raises:
+      ValueError: There is no such checkpoint, or its files have changed since they were saved.
+    """
+    import orbax.checkpoint as ocp
+
+    found = self.steps()
+    if not found or (step and step not in found):
+      what = f'checkpoint of step {step}: choose one of {found}' if found else 'checkpoint'
+      raise ValueError(f'{self._path.parent} holds no {what}')
+    step = step or found[-1]
+    self._check(step)
+    reader = ocp.PyTreeCheckpointer()
+    folder = self._path / str(step) / 'state'
+    tree: Any = reader.metadata(folder).item_metadata
+    tree = tree.tree
+    wanted = {name: tree[name] for name in ('params', 'model_state', 'ema') if tree.get(name)}
+    args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
+    state = reader.restore(
+      folder, args=ocp.args.PyTreeRestore(wanted, restore_args=args, partial_restore=True)
+    )
+    parts = {**state.get('model_state', {}), '': {**state['params']}}
+    flat: dict[str, Any] = traverse.flatten_dict(parts, sep='/')
+    flat.update(traverse.flatten_dict({'': state.get('ema', {})}, sep='/'))
+    return {path.removeprefix('/'): x for path, x in flat.items()}
 
   def _damage(self, step: int) -> str | None:
     """What is wrong with the files of a step, the same on all hosts; each reads its share."""

@@ -1,0 +1,191 @@
+"""Warm starts: parameters of something trained before, for a model that need not be the same.
+
+Parameters are matched by path. Which value a parameter gets, first match wins:
+
+1. `keep` matches its path: what the model initialised it with;
+2. the source has its path, after `rename`: the source's array, through `reshape` if that matches;
+3. else what the model initialised it with, and a warning names it.
+
+A path is 'block_0/attention/qkv'; what lies in another collection has that collection's name in
+front, as in 'batch_stats/norm/mean'. An array of another shape that no `reshape` matches is an
+error: it never goes missing in silence.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import flax.traverse_util as traverse
+import jax
+import numpy as np
+from absl import logging
+
+from bigtrain.iteration.checkpoints import Checkpoints
+
+Arrays = Mapping[str, Any]  # Path to something that `np.asarray` takes.
+Reshape = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]  # (array, our shape) -> our array.
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+  """What a warm start did: paths of the model, and of the source.
+
+  Attributes:
+    taken: Paths that got an array as it was.
+    reshaped: Path to (shape in the source, shape here).
+    kept: Paths that `keep` matched.
+    fresh: Paths that the source does not have.
+    unused: Paths of the source that no parameter asked for.
+  """
+
+  taken: tuple[str, ...]
+  reshaped: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
+  kept: tuple[str, ...]
+  fresh: tuple[str, ...]
+  unused: tuple[str, ...]
+
+  def lines(self, most: int = 8) -> list[str]:
+    """Says it in lines for a person, each with at most so many paths."""
+    reshaped = [f'{path} {a} -> {b}' for path, (a, b) in self.reshaped.items()]
+    kinds = {
+      'reshaped': reshaped,
+      'kept as initialised': self.kept,
+      'not in the source, so as initialised': self.fresh,
+      'in the source, and not used': self.unused,
+    }
+    return [f'warm start: {len(self.taken)} arrays taken'] + [
+      f'{len(paths)} {kind}: {", ".join(paths[:most])}{", ..." if len(paths) > most else ""}'
+      for kind, paths in kinds.items()
+      if paths
+    ]
+
+
+def warm_start(
+  source: str | Callable[[], Arrays],
+  *,
+  step: int = 0,
+  rename: Iterable[tuple[str, str]] = (),
+  keep: str | None = None,
+  reshape: Iterable[tuple[str, Reshape]] = (),
+) -> Callable[[Any, Any], tuple[Any, Any]]:
+  r"""Returns what `Experiment.start` takes; nothing is read before training starts.
+
+  Args:
+    source: The workdir of a run, whose averaged parameters are taken where it kept some; or a
+      function that returns arrays by path.
+    step: Of the run's checkpoint; 0 is the newest.
+    rename: (pattern, path in the source): the first pattern that matches the whole of a path here
+      says what the source calls it, as in `re.sub`. `(r'block_[345]/(.*)', r'block_2/\1')` grows a
+      model by three blocks, all begun as the source's third.
+    keep: A pattern of paths here that stay as initialised, such as 'head/.*'.
+    reshape: (pattern, function of array and our shape), such as
+      `('embed/.*', extended)` or `('position_embed', resampled)`.
+
+  Raises (when training starts):
+    ValueError: The source matches no parameter, or an array has another shape and no `reshape`.
+  """
+  rename, reshape = tuple(rename), tuple(reshape)
+
+  def start(params: Any, model_state: Any) -> tuple[Any, Any]:
+    arrays = Checkpoints(source).arrays(step) if isinstance(source, str) else source()
+    flat: dict[str, Any] = traverse.flatten_dict({'params': params, **model_state}, sep='/')
+    ours = {path.removeprefix('params/'): x for path, x in flat.items()}
+    chosen, report = match(
+      {path: x.shape for path, x in ours.items()}, arrays, rename=rename, keep=keep, reshape=reshape
+    )
+    if not chosen:
+      raise ValueError(
+        f'the warm start found none of the parameters, such as {next(iter(ours))}: '
+        f'the source has {", ".join(list(arrays)[:5])}. Give rename='
+      )
+    for line in report.lines() if jax.process_index() == 0 else ():
+      logging.info('%s', line)
+    placed = {path: _place(chosen[path], x) if path in chosen else x for path, x in ours.items()}
+    collections = {name: {} for name in ('params', *model_state)}
+    for path, x in placed.items():
+      name, _, rest = path.partition('/')
+      if name in model_state:
+        collections[name][rest] = x
+      else:
+        collections['params'][path] = x
+    trees = {name: traverse.unflatten_dict(flat, sep='/') for name, flat in collections.items()}
+    return trees.pop('params'), trees
+
+  return start
+
+
+def match(
+  shapes: Mapping[str, tuple[int, ...]],
+  arrays: Arrays,
+  *,
+  rename: Iterable[tuple[str, str]] = (),
+  keep: str | None = None,
+  reshape: Iterable[tuple[str, Reshape]] = (),
+) -> tuple[dict[str, np.ndarray], Report]:
+  """Returns the arrays of a source for the paths of `shapes`, as `warm_start` says, and a report.
+
+  Raises:
+    ValueError: An array has another shape, or a `reshape` gave one.
+  """
+  chosen, taken, reshaped, kept, fresh, used = {}, [], {}, [], [], set()
+  for path, shape in shapes.items():
+    if keep and re.fullmatch(keep, path):
+      kept.append(path)
+      continue
+    theirs = path
+    for pattern, replacement in rename:
+      if re.fullmatch(pattern, path):
+        theirs = re.sub(pattern, replacement, path)
+        break
+    if theirs not in arrays:
+      fresh.append(path)
+      continue
+    used.add(theirs)
+    array = np.asarray(arrays[theirs])
+    if array.shape == tuple(shape):
+      taken.append(path)
+    else:
+      function = next((f for pattern, f in reshape if re.fullmatch(pattern, path)), None)
+      if function is None:
+        raise ValueError(
+          f'{path} must have shape {tuple(shape)}, and the source has {array.shape}: '
+          f'keep={path!r} leaves it as initialised, reshape=[({path!r}, ...)] changes it'
+        )
+      reshaped[path] = (array.shape, tuple(shape))
+      array = function(array, tuple(shape))
+      if array.shape != tuple(shape):
+        raise ValueError(f'reshape gave {path} the shape {array.shape}, not {tuple(shape)}')
+    chosen[path] = array
+  unused = tuple(path for path in arrays if path not in used)
+  return chosen, Report(tuple(taken), reshaped, tuple(kept), tuple(fresh), unused)
+
+
+def _place(array: np.ndarray, like: jax.Array) -> jax.Array:
+  array = array.astype(like.dtype)
+  return jax.make_array_from_callback(like.shape, like.sharding, lambda index: array[index])
+
+
+def extended(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+  """More or fewer rows: those that are new are the mean of the old (a vocabulary that grows).
+
+  Hewitt 2021: a row at the mean gives a new token no more probability than the others have.
+  """
+  mean = array.mean(axis=0, keepdims=True, dtype=np.float64).astype(array.dtype)
+  more = np.repeat(mean, max(0, shape[0] - len(array)), axis=0)
+  return np.concatenate([array, more])[: shape[0]]
+
+
+def resampled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+  """Position embeddings for another number of positions.
+
+  [positions, D] in a line, or on a square grid where both numbers of positions are squares (for a
+  ViT of another resolution; Dosovitskiy et al. 2021, section 3.2), linearly interpolated. Axes of
+  size 1 in front stay.
+  """
+  lead, (old, width), new = array.shape[:-2], array.shape[-2:], shape[-2]
+  side, wanted = round(old**0.5), round(new**0.5)
+  square = side**2 == old and wanted**2 == new
+  grid, target = ((side, side), (wanted, wanted)) if square else ((old,), (new,))
+  out = jax.image.resize(array.reshape(*grid, width), (*target, width), 'linear', antialias=False)
+  return np.asarray(out).reshape(*lead, new, width)

@@ -1,0 +1,122 @@
+"""What training changes, what it begins with, and how a model is called with it."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import flax.traverse_util as traverse
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+if TYPE_CHECKING:
+  from bigtrain.experiment import Apply, Batch, Experiment
+
+SOWN = ('losses', 'intermediates')  # Collections that a model hands out, and no state of it.
+
+
+@struct.dataclass
+class TrainState:
+  """All that a step changes: arrays only.
+
+  Attributes:
+    step: Updates taken so far, int32.
+    params: The model's parameters.
+    model_state: Its mutable collections (BatchNorm's running statistics and the like).
+    opt_state: The optimiser's state, of the parameters that are trained.
+    ema: The averages of those parameters; None when `Experiment.ema` is 0.
+  """
+
+  step: jax.Array
+  params: Any
+  model_state: Any
+  opt_state: Any
+  ema: Any
+
+  @property
+  def averaged(self) -> Any:
+    """The parameters to evaluate: averages where they are kept."""
+    return self.params if self.ema is None else merge(self.params, self.ema)
+
+
+def init(experiment: Experiment, batch: Batch) -> TrainState:
+  """Returns the state before the first step. The objective says how the model is called."""
+  key = jax.random.fold_in(jax.random.key(experiment.seed), jnp.uint32(2**32 - 1))  # No step's key.
+  made = {}
+
+  def apply(*args, mutable=(), **kwargs):
+    output, variables = experiment.model.init_with_output(key, *args, train=False, **kwargs)
+    sown = {name: variables.get(name, {}) for name in mutable}
+    kept = {name: variables[name] for name in variables if name not in SOWN}
+    made.update(traverse.flatten_dict(kept))
+    return (output, sown) if mutable else output
+
+  means = experiment.objective(apply, batch)
+  if 'loss' not in means:
+    raise ValueError(f"the objective returned {sorted(means)}, without a 'loss' to minimise")
+  model_state = traverse.unflatten_dict(made)
+  return begin(experiment, model_state.pop('params', {}), model_state)
+
+
+def begin(experiment: Experiment, params: Any, model_state: Any) -> TrainState:
+  """Returns the state before the first step, with these parameters and collections."""
+  trained, _ = split(experiment, params)
+  return TrainState(
+    step=jnp.zeros((), jnp.int32),
+    params=params,
+    model_state=model_state,
+    opt_state=experiment.optimizer.init(trained),
+    ema=jax.tree.map(jnp.copy, trained) if experiment.ema else None,
+  )
+
+
+def split(experiment: Experiment, params: Any) -> tuple[Any, Any]:
+  """Returns the parameters that are trained, and those that are not: trees without the others.
+
+  Raises:
+    ValueError: `Experiment.trainable` matches no parameter.
+  """
+  if experiment.trainable is None:
+    return params, {}
+  flat = traverse.flatten_dict(params, sep='/')
+  trained = {path: x for path, x in flat.items() if re.fullmatch(experiment.trainable, path)}
+  if not trained:
+    raise ValueError(
+      f'trainable={experiment.trainable!r} matches no parameter: the paths are such as '
+      f'{", ".join(list(flat)[:5])}'
+    )
+  frozen = {path: x for path, x in flat.items() if path not in trained}
+  return traverse.unflatten_dict(trained, sep='/'), traverse.unflatten_dict(frozen, sep='/')
+
+
+def merge(params: Any, others: Any) -> Any:
+  """Returns a tree of both, where a path that is in both is that of `others`."""
+  if not params:
+    return others
+  flat = {**traverse.flatten_dict(params), **traverse.flatten_dict(others)}
+  return traverse.unflatten_dict(flat)
+
+
+def bind(
+  experiment: Experiment, params: Any, model_state: Any, key: jax.Array | None = None
+) -> tuple[Apply, dict[str, Any]]:
+  """Returns `apply` with parameters, mode and randomness bound, and the state that it keeps up.
+
+  With a key the model is trained (dropout on, statistics updated); without, evaluated. As in Flax,
+  `apply(x, mutable=['losses'])` returns (output, what the model sowed there).
+  """
+  kept = dict(model_state)
+
+  def apply(*args, mutable=(), **kwargs):
+    variables = {'params': params, **kept}
+    if key is None:
+      options = {'mutable': list(mutable)} if mutable else {}
+      return experiment.model.apply(variables, *args, train=False, **options, **kwargs)
+    output, changed = experiment.model.apply(
+      variables, *args, train=True, rngs={'dropout': key}, mutable=[*kept, *mutable], **kwargs
+    )
+    kept.update({name: changed[name] for name in kept})
+    return (output, {name: changed.get(name, {}) for name in mutable}) if mutable else output
+
+  return apply, kept
