@@ -4,9 +4,10 @@ A family's map is data: for each parameter, by its path, a `Published`: from whi
 taken, and how those are given back. Readers and writers of files take the map as an argument.
 
 Conventions: a path is 'block_0/attention/qkv' in the parameters; what lies in another collection
-has that collection's name in front, as in 'batch_stats/stem/norm/mean'. Arrays are NumPy's. `give`
-undoes `take` exactly, and is made of reshapes, turns and slices only, so that it also tells the
-shapes of the tensors (`shapes`).
+has that collection's name in front, as in 'batch_stats/stem/norm/mean'. A tensor's name that ends
+in '[1/3]' means the second of its three equal parts along the last axis: several parameters may
+share a tensor. Arrays are NumPy's. `give` undoes `take` exactly, and is made of reshapes, turns and
+slices only, so that it also tells the shapes of the tensors (`shapes`).
 
 To add a family: a file with `FAMILIES = {model_type: Family(...)}`, and a line in FILES.
 """
@@ -22,7 +23,15 @@ import flax.linen as nn
 import numpy as np
 
 # The file of this room that holds a family, by `model_type` in Hugging Face's config.json.
-FILES: dict[str, str] = {}
+FILES: dict[str, str] = {
+  'gemma2': 'published_decoders',
+  'gpt2': 'published_decoders',
+  'llama': 'published_decoders',
+  'mistral': 'published_decoders',
+  'mixtral': 'published_decoders',
+  'qwen2': 'published_decoders',
+  'qwen3': 'published_decoders',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +128,7 @@ class Family:
       for something that the module cannot do.
     to_config: Maps a module to config.json. Raises ValueError where it is not of this family.
     names: Maps a module to its map: path of each parameter to Published.
+    prefix: Of all names but the output layer's, which some published files leave out.
     ignored: Patterns (of `re`, matching whole names) of tensors that published files may hold
       though the model does not need them: copies of tied weights, masks and constants.
   """
@@ -126,6 +136,7 @@ class Family:
   from_config: Callable[[Mapping[str, Any]], nn.Module]
   to_config: Callable[[Any], dict[str, Any]]
   names: Callable[[Any], Mapping[str, Published]]
+  prefix: str = ''
   ignored: tuple[str, ...] = ()
 
 

@@ -1,9 +1,15 @@
 """Iteration: continue what was trained before.
 
 checkpoints: state and data position, saved together, asynchronously
+hugging_face: parameters from and to published folders
+tensors: safetensors files
 """
 
 from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
   from bigtrain.iteration.checkpoints import Checkpoints as Checkpoints
+  from bigtrain.iteration.hugging_face import export_hugging_face as export_hugging_face
+  from bigtrain.iteration.hugging_face import import_hugging_face as import_hugging_face
+  from bigtrain.iteration.tensors import read_safetensors as read_safetensors
+  from bigtrain.iteration.tensors import write_safetensors as write_safetensors
