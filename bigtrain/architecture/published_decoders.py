@@ -191,10 +191,11 @@ def _to_config(model_type: str, model: nn.Module) -> dict[str, Any]:
     if model_type == 'llama':
       config |= {'attention_bias': model.bias, 'mlp_bias': model.bias}
     if model_type == 'gemma2':
+      scale = model.attention_scale or knobs['head_width'] ** -0.5
       config |= {
         'hidden_activation': feed, 'attn_logit_softcapping': model.attention_cap,
         'final_logit_softcapping': model.logit_cap,
-        'query_pre_attn_scalar': round((model.attention_scale or knobs['head_width'] ** -0.5) ** -2),
+        'query_pre_attn_scalar': round(scale**-2),
       }  # fmt: skip
     if model_type == 'mixtral':
       config |= {'num_local_experts': model.experts, 'num_experts_per_tok': model.active}

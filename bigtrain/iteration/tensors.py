@@ -100,11 +100,11 @@ def _open(path: epath.Path) -> Any:
     raise FileNotFoundError(f'{path} is not there: was the download interrupted?')
   with path.open('rb') as file:
     start = file.read(8)
-  if start.startswith(_PICKLES) and not start.endswith(b'\0\0'):
-    raise ValueError(f'{path} is a pickle, which could run code, not safetensors: convert it first')
   size = path.stat().length
   header = int.from_bytes(start, 'little')
   if len(start) < 8 or header > size - 8:
+    if start.startswith(_PICKLES):
+      raise ValueError(f'{path} is a pickle, which could run code, not safetensors: convert it')
     raise ValueError(
       f'{path} says that its header takes {header:,} bytes, but has {size:,} in all: it is no '
       f'safetensors file, or a part of one; download it again'
