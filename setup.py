@@ -29,6 +29,7 @@ setup(
     'pyarrow',
     'rensa',
     'rich',
+    'safetensors',
     'scikit-learn',
     'scipy',
     'tensorboardX',
@@ -39,7 +40,7 @@ setup(
     'tpu': ['gcsfs', f'jax[tpu]{JAX}'],  # gcsfs: workdirs and data at gs://.
     'gpu': [f'jax[cuda12]{JAX}'],
     'files': ['sentencepiece', 'soundfile', 'zstandard'],
-    'hf': ['huggingface_hub', 'safetensors'],
+    'hf': ['huggingface_hub', 'torch', 'transformers'],
     'beam': ['apache-beam'],
     'track': ['mlflow', 'trackio', 'wandb'],
     'test': [

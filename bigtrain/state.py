@@ -116,7 +116,7 @@ def bind(
     output, changed = experiment.model.apply(
       variables, *args, train=True, rngs={'dropout': key}, mutable=[*kept, *mutable], **kwargs
     )
-    kept.update({name: changed[name] for name in kept})
+    kept.update({name: changed[name] for name in kept if name in changed})
     return (output, {name: changed.get(name, {}) for name in mutable}) if mutable else output
 
   return apply, kept

@@ -2,7 +2,7 @@
 
 means: sums that add up over batches, devices and hosts. objectives: what is minimised, with the
 metrics that add. classification: the metrics that rank, from all predictions. intervals: how sure.
-pictures: to look at.
+pictures: to look at. sown: losses of layers, added.
 """
 
 from etils import epy as _epy
@@ -16,3 +16,4 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.objectives import sigmoid_cross_entropy as sigmoid_cross_entropy
   from bigtrain.evaluation.objectives import softmax_cross_entropy as softmax_cross_entropy
   from bigtrain.evaluation.pictures import draw_confusion as draw_confusion
+  from bigtrain.evaluation.sown import with_sown as with_sown

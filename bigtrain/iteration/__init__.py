@@ -2,6 +2,8 @@
 
 checkpoints: state and data position, saved together, asynchronously
 warm_starts: parameters of something trained before, for a model that need not be the same
+hugging_face: parameters from and to published folders
+tensors: safetensors files
 """
 
 from etils import epy as _epy
@@ -12,3 +14,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.iteration.warm_starts import match as match
   from bigtrain.iteration.warm_starts import resampled as resampled
   from bigtrain.iteration.warm_starts import warm_start as warm_start
+  from bigtrain.iteration.hugging_face import export_hugging_face as export_hugging_face
+  from bigtrain.iteration.hugging_face import import_hugging_face as import_hugging_face
+  from bigtrain.iteration.tensors import read_safetensors as read_safetensors
+  from bigtrain.iteration.tensors import write_safetensors as write_safetensors
