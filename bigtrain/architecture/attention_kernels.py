@@ -1,7 +1,7 @@
 """Attention by kernels that never hold all weights, [B, H, L, M], at once.
 
-On TPU splash attention (of JAX's Pallas operations); on GPU cuDNN's flash attention (Dao 2023). Each
-does a part of what `attention` may be asked for; `kernel` knows which.
+On TPU splash attention (of JAX's Pallas operations); on GPU cuDNN's flash attention (Dao 2023).
+Each does a part of what `attention` may be asked for; `kernel` knows which.
 
 Letters: B examples, L positions, H heads of queries, G heads of keys and values, K width of a head.
 """
@@ -21,7 +21,7 @@ from bigtrain.architecture.sequence_attention import Mask
 from bigtrain.architecture.spreading import BATCH, axes_over, layout, platform
 
 _TILE = 128  # Positions: what splash attention divides a sequence by, at least.
-_BLOCK = 512  # Positions of a block at most: 1024 and more run out of fast memory on v5e.
+_BLOCK = 512  # Positions of a block at most; those of 2048 overflow the fast memory of v5e.
 _WIDEST = 128  # K of cuDNN's kernels on every GPU that has them.
 
 
@@ -113,15 +113,14 @@ def _splash(
   block = next(size for size in (_BLOCK, _BLOCK // 2, _TILE) if L % size == 0)
   names = ('q', 'kv', 'kv_compute', 'q_dkv', 'kv_dkv', 'kv_dkv_compute', 'q_dq', 'kv_dq')
   sizes = library.BlockSizes(**{f'block_{name}': block for name in names})
-  with jax.ensure_compile_time_eval():  # The mask's blocks are constants.
-    run = library.make_splash_mha(
-      library.MultiHeadMask([seen] * H),
-      block_sizes=sizes,
-      head_shards=1,
-      q_seq_shards=1,
-      attn_logits_soft_cap=mask.soft_cap,
-      interpret=interpret,
-    )
+  run = library.make_splash_mha(
+    library.MultiHeadMask([seen] * H),
+    block_sizes=sizes,
+    head_shards=1,
+    q_seq_shards=1,
+    attn_logits_soft_cap=mask.soft_cap,
+    interpret=interpret,
+  )
   scale = 1 / math.sqrt(K) if mask.scale is None else mask.scale
   # The kernel has heads before positions.
   q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q * scale, k, v))

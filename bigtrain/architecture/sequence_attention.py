@@ -44,7 +44,7 @@ def ring_attention(
   k_BMGK: jax.Array,
   v_BMGK: jax.Array,
   segments: tuple[jax.Array, jax.Array] | None = None,
-  mask: Mask = Mask(),  # noqa: B008 (frozen).
+  mask: Mask = Mask(),
 ) -> jax.Array:
   """Attention around the ring of the mesh's `sequence` axis.
 
@@ -66,7 +66,7 @@ def gathered_attention(
   k_BMGK: jax.Array,
   v_BMGK: jax.Array,
   segments: tuple[jax.Array, jax.Array] | None = None,
-  mask: Mask = Mask(),  # noqa: B008 (frozen).
+  mask: Mask = Mask(),
 ) -> jax.Array:
   """As `ring_attention`, with all keys and values on every device."""
 

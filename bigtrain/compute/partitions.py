@@ -92,13 +92,14 @@ def rules(table: Sequence[Rule], otherwise: Any = fsdp) -> Any:
 # Megatron's layout (Shoeybi et al. 2019): a block's first products are split by their outputs, the
 # second by their inputs, so that one sum a layer crosses `tensor`.
 EXPERTS: tuple[Rule, ...] = (
-  (r'(^|/)experts/(up|gate)$', P('expert', 'fsdp', 'tensor')),
-  (r'(^|/)experts/down$', P('expert', 'tensor', 'fsdp')),
+  (r'(^|/)(up|gate)$', P('expert', 'fsdp', 'tensor')),
+  (r'(^|/)down$', P('expert', 'tensor', 'fsdp')),
 )
 TRANSFORMER: tuple[Rule, ...] = (
   *EXPERTS,
   (r'(^|/)(qkv|kv)$', P(None, 'fsdp', 'tensor')),
-  (r'(^|/)(query|key|value|q|k|v|up|gate|head)/kernel$', P('fsdp', 'tensor')),
+  (r'(^|/)q$', P('fsdp', 'tensor')),
+  (r'(^|/)(up|gate|head)/kernel$', P('fsdp', 'tensor')),
   (r'(^|/)(out|down)/kernel$', P('tensor', 'fsdp')),
   (r'(^|/)embedding$', P('tensor', 'fsdp')),
 )
