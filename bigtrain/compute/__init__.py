@@ -5,6 +5,7 @@ meshes: devices as a grid with named axes, and how batches lie on it
 partitions: which axis of which array lies on which axis of the mesh
 offloading: state in the host's memory
 flops: what a step costs, and what the chip could do
+hosts: how the hosts of a run find each other
 signals: stop requests, agreed among hosts
 """
 
