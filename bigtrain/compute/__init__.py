@@ -5,6 +5,7 @@ meshes: devices as a grid with named axes, and how batches lie on it
 partitions: which axis of which array lies on which axis of the mesh
 offloading: state in the host's memory
 flops: what a step costs, and what the chip could do
+rounding: bfloat16 parameters
 hosts: how the hosts of a run find each other
 signals: stop requests, agreed among hosts
 """
@@ -33,6 +34,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.compute.partitions import fsdp_tensor as fsdp_tensor
   from bigtrain.compute.partitions import replicate as replicate
   from bigtrain.compute.partitions import rules as rules
+  from bigtrain.compute.rounding import stochastic_rounding as stochastic_rounding
   from bigtrain.compute.signals import StopRequest as StopRequest
   from bigtrain.compute.signals import agreed as agreed
   from bigtrain.compute.signals import together as together

@@ -47,6 +47,9 @@ def experiment(kind):
   images = data.arrays(image=image, label=rng.integers(0, 4, 40))
   model = {
     'transformer': architecture.DecoderLM(vocab=64, depth=2, width=32, heads=4, init_scale=0.1),
+    'experts': architecture.DecoderLM(
+      vocab=64, depth=1, width=32, heads=4, init_scale=0.1, experts=4, active=2, hidden=32
+    ),
     'convnet': architecture.Convnet(4, widths=(8, 16)),
     'recurrent': Recurrent(),
   }[kind]
@@ -72,4 +75,15 @@ def alone(kind):
 @pytest.mark.parametrize('mesh', ['data:8', 'data:4,fsdp:2', 'data:2,fsdp:2,tensor:2'])
 @pytest.mark.parametrize('kind', ['transformer', 'convnet', 'recurrent'])
 def test_losses_are_those_of_one_device(kind, mesh):
+  np.testing.assert_allclose(run(experiment(kind), mesh), alone(kind), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('kind', 'mesh'),
+  [
+    ('transformer', 'fsdp:2,sequence:4'),
+    ('experts', 'data:2,expert:2,tensor:2'),
+  ],
+)
+def test_losses_over_positions_and_experts_are_those_of_one_device(kind, mesh):
   np.testing.assert_allclose(run(experiment(kind), mesh), alone(kind), atol=1e-5)
