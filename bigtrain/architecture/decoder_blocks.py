@@ -16,6 +16,7 @@ from bigtrain.architecture.experts import Experts
 from bigtrain.architecture.norms import norm
 from bigtrain.architecture.parts import CausalConv, FeedForward
 from bigtrain.architecture.self_attention import SelfAttention, Slots
+from bigtrain.architecture.spreading import spread
 
 if TYPE_CHECKING:
   from bigtrain.architecture.decoders import DecoderLM
@@ -95,7 +96,7 @@ class DecoderBlock(nn.Module):
       x_BLD = x_BLD + y_BLD
       if m.norms == 'post':
         x_BLD = normed(x_BLD, f'{name}_norm')
-    return x_BLD
+    return spread(x_BLD)
 
   def _skipped(self, y_BLD: jax.Array, skip: jax.Array) -> jax.Array:
     """Leaves a layer out for some examples; its mean stays (Huang et al. 2016)."""

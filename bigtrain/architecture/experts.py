@@ -6,12 +6,14 @@ experts of a token, P places (N A), one for each token and expert of it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from bigtrain.architecture.expert_dispatch import through_experts
 from bigtrain.architecture.parts import ACTIVATIONS, GATES
 from bigtrain.architecture.products import each
 
@@ -75,16 +77,15 @@ class Experts(nn.Module):
     logits_NE = x_ND.astype(jnp.float32) @ router
     weights_NA, chosen_NA = self._route(logits_NE)
 
-    # Places in order of their experts: each expert's tokens lie together.
-    chosen_P = chosen_NA.reshape(-1)
-    order_P = jnp.argsort(chosen_P, stable=True)
-    sizes_E = jnp.bincount(chosen_P, length=E)
-    x_PD = x_ND[order_P // A].astype(self.dtype)
-    y_PD = self._feed(x_PD, sizes_E, F)
-    # Back to the order of tokens, by a gather: its transpose adds nothing up twice.
-    y_NAD = y_PD[jnp.argsort(order_P)].reshape(-1, A, D)
-    y_ND = jnp.einsum('nad,na->nd', y_NAD, weights_NA.astype(self.dtype))
-    return nn.Dropout(self.dropout, deterministic=not train)(y_ND.reshape(x_BLD.shape))
+    shape = (*x_BLD.shape[:-1], A)
+    y_BLD = through_experts(
+      self._feed,
+      self._matrices(D, F),
+      x_BLD.astype(self.dtype),
+      weights_NA.reshape(shape),
+      chosen_NA.reshape(shape),
+    )
+    return nn.Dropout(self.dropout, deterministic=not train)(y_BLD)
 
   def _route(self, logits_NE: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns weights [N, A] and experts [N, A] of each token; sows the losses."""
@@ -100,17 +101,23 @@ class Experts(nn.Module):
     self.sow('losses', 'router_z', z)
     return weights_NA, chosen_NA
 
-  def _feed(self, x_PD: jax.Array, sizes_E: jax.Array, F: int) -> jax.Array:
+  def _matrices(self, D: int, F: int) -> dict[str, jax.Array]:
+    """Returns 'up', 'gate' [E, D, F], where there is one, and 'down' [E, F, D]."""
+    names = ('up', 'gate') if self.kind in GATES else ('up',)
+    kinds = dict.fromkeys(names, (self.init, (self.experts, D, F)))
+    kinds['down'] = (self.out_init, (self.experts, F, D))
+    return {
+      name: self.param(name, each(init), shape).astype(self.dtype)
+      for name, (init, shape) in kinds.items()
+    }
+
+  def _feed(
+    self, x_PD: jax.Array, sizes_E: jax.Array, matrices: Mapping[str, jax.Array]
+  ) -> jax.Array:
     """Puts sorted tokens through their experts."""
-    D, E = x_PD.shape[-1], self.experts
-
-    def layer(name: str, init: Any, shape: tuple[int, int], x: jax.Array) -> jax.Array:
-      kernel = self.param(name, each(init), (E, *shape)).astype(self.dtype)
-      return jax.lax.ragged_dot(x, kernel, sizes_E)
-
-    y_PF = layer('up', self.init, (D, F), x_PD)
+    y_PF = jax.lax.ragged_dot(x_PD, matrices['up'], sizes_E)
     if self.kind in GATES:
-      y_PF = y_PF * GATES[self.kind](layer('gate', self.init, (D, F), x_PD))
+      y_PF = y_PF * GATES[self.kind](jax.lax.ragged_dot(x_PD, matrices['gate'], sizes_E))
     else:
       y_PF = ACTIVATIONS[self.kind](y_PF)
-    return layer('down', self.out_init, (F, D), y_PF)
+    return jax.lax.ragged_dot(y_PF, matrices['down'], sizes_E)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from bigtrain.architecture.parts import FeedForward, SelfAttention, dense, scaled
+from bigtrain.architecture.spreading import spread
 
 
 class EncoderBlock(nn.Module):
@@ -32,7 +33,7 @@ class EncoderBlock(nn.Module):
     x_BLD = x_BLD + skip(y_BLD)
     width = x_BLD.shape[-1]
     layer = FeedForward(4 * width, 'gelu', self.dropout, use_bias=True, **init, name='feed')
-    return x_BLD + skip(layer(nn.LayerNorm(dtype=self.dtype)(x_BLD), train=train))
+    return spread(x_BLD + skip(layer(nn.LayerNorm(dtype=self.dtype)(x_BLD), train=train)))
 
 
 class ViT(nn.Module):

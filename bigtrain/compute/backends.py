@@ -17,19 +17,19 @@ from typing import Any
 
 import jax
 
+from bigtrain.compute import hosts
+
 _MAX_VIRTUAL_DEVICES = 8  # More were not measured; eight already keep 64 cores busy with matmuls.
 _SMALL_MODEL = 4_000_000  # Parameters. Above it a CPU step takes so long that dispatch is noise.
 _STEPS_PER_DISPATCH = 10
-_HEARTBEAT_SECONDS = 30  # JAX waits 100 for a host that has died; a busy one is heard well within.
 _FLOPS_PER_DEVICE = 5e8  # Of a step. Below it a second CPU device costs more than it brings.
 
 
 def start() -> None:
   """Prepares JAX; call before anything touches a device. Calling again changes nothing.
 
-  Joins the other hosts when the environment names a coordinator (`JAX_COORDINATOR_ADDRESS`, with
-  `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`), sets one virtual device a core on CPU, and keeps
-  compiled programs on disk, so that a second start takes half the time.
+  Joins the other hosts when the environment names any (see `hosts`), sets one virtual device a core
+  on CPU, and keeps compiled programs on disk, so that a second start takes half the time.
   """
   config: Any = jax.config
   if config.jax_compilation_cache_dir is None:
@@ -37,13 +37,7 @@ def start() -> None:
     jax.config.update('jax_compilation_cache_dir', str(pathlib.Path(cache) / 'xla'))
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
     jax.config.update('jax_persistent_cache_min_entry_size_bytes', 0)
-  if 'JAX_COORDINATOR_ADDRESS' in os.environ and not jax.distributed.is_initialized():
-    jax.distributed.initialize(
-      os.environ['JAX_COORDINATOR_ADDRESS'],
-      num_processes=int(os.environ['JAX_NUM_PROCESSES']),
-      process_id=int(os.environ['JAX_PROCESS_ID']),
-      heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
-    )
+  hosts.join()
   if config.jax_num_cpu_devices < 1:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
     # A notebook may have used a device already: then it keeps the devices that it has.
