@@ -7,11 +7,11 @@ batch statistics on. Parameters are float32; `dtype` is what they are computed i
 from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
+  from bigtrain.architecture.attentions import attention as attention
   from bigtrain.architecture.convnets import Convnet as Convnet
   from bigtrain.architecture.decoders import DecoderLM as DecoderLM
   from bigtrain.architecture.parts import MLP as MLP
   from bigtrain.architecture.parts import Mirrored as Mirrored
-  from bigtrain.architecture.parts import attention as attention
   from bigtrain.architecture.parts import gelu as gelu
-  from bigtrain.architecture.parts import rotary as rotary
+  from bigtrain.architecture.positions import rotary as rotary
   from bigtrain.architecture.vision_transformers import ViT as ViT

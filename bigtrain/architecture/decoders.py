@@ -38,7 +38,7 @@ class DecoderBlock(nn.Module):
     x_BLD = x_BLD + SelfAttention(
       m.heads or max(1, m.width // 32),
       causal=True,
-      position=m.position,
+      position='rotary' if m.position == 'rotary' else 'none',
       qk_norm=m.qk_norm,
       dropout=m.dropout,
       dtype=m.dtype,
