@@ -77,7 +77,7 @@ def facts(program: Program) -> dict[str, Any]:
     'examples in all': examples,
     'FLOPs a step': _short(program.flops, 'FLOP'),
     'FLOPs in all': _short(program.flops * experiment.steps, 'FLOP'),
-    'mesh': ', '.join(f'{axis}:{size}' for axis, size in mesh.shape.items()),
+    'mesh': compute.describe(mesh),
     'devices': f'{mesh.size} of {len(jax.devices())} {device.device_kind}',
     'hosts': jax.process_count(),
     'steps a dispatch': program.per_dispatch,

@@ -84,12 +84,13 @@ class Program:
     }
     count = jax.ShapeDtypeStruct((), jnp.int32, sharding=self._replicated)
     step = functools.partial(train_steps if stacked else train_step, self.experiment)
+    step = compute.from_host(step, self.shapes)
     jitted = jax.jit(
       step,
       out_shardings=(jax.tree.map(lambda x: x.sharding, self.shapes), self._replicated),
       donate_argnums=0,
     )
-    with jax.set_mesh(self.mesh):  # For what spreads itself over the mesh, such as Muon.
+    with jax.set_mesh(self.mesh):  # For what spreads itself over the mesh: activations, Muon.
       lowered = jitted.lower(self.shapes, batch, *([count] if stacked else []))
     return lowered.compile()
 
@@ -156,7 +157,9 @@ class Program:
         real = np.asarray(jax.device_get(weight)) > 0
         rows.append({key: column[real] for key, column in jax.device_get(table).items()})
       if batch is not None:
-        waiting = self._evals[name](params, state.model_state, compute.place(batch, sharding))
+        placed = compute.place(batch, sharding)
+        with jax.set_mesh(self.mesh):
+          waiting = self._evals[name](params, state.model_state, placed)
     metrics = {key: float(mean.value) for key, mean in total.items()}
     if evaluation.evaluator:
       table = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}

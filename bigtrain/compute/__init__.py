@@ -3,6 +3,7 @@
 backends: what differs between CPU, GPU and TPU, decided here and nowhere else
 meshes: devices as a grid with named axes, and how batches lie on it
 partitions: which axis of which array lies on which axis of the mesh
+offloading: state in the host's memory
 flops: what a step costs, and what the chip could do
 signals: stop requests, agreed among hosts
 watchdogs: waits that never end
@@ -20,10 +21,18 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.compute.flops import peak_flops as peak_flops
   from bigtrain.compute.meshes import batch_sharding as batch_sharding
   from bigtrain.compute.meshes import check_batch as check_batch
+  from bigtrain.compute.meshes import describe as describe
   from bigtrain.compute.meshes import make_mesh as make_mesh
   from bigtrain.compute.meshes import place as place
+  from bigtrain.compute.offloading import from_host as from_host
+  from bigtrain.compute.offloading import offloaded as offloaded
+  from bigtrain.compute.partitions import EXPERTS as EXPERTS
+  from bigtrain.compute.partitions import TRANSFORMER as TRANSFORMER
+  from bigtrain.compute.partitions import expert as expert
   from bigtrain.compute.partitions import fsdp as fsdp
+  from bigtrain.compute.partitions import fsdp_tensor as fsdp_tensor
   from bigtrain.compute.partitions import replicate as replicate
+  from bigtrain.compute.partitions import rules as rules
   from bigtrain.compute.signals import Stopped as Stopped
   from bigtrain.compute.signals import StopRequest as StopRequest
   from bigtrain.compute.signals import agreed as agreed
