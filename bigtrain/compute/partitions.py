@@ -149,7 +149,7 @@ def _fit(name: str, shape: tuple[int, ...], spec: P, mesh: Mesh) -> P:
       raise ValueError(
         f'partition of {name}: axis {axis} of {list(shape)} must divide by {parts} '
         f'({" x ".join(names)} of --mesh={describe(mesh)}), got {size}: '
-        f'use {f"{down} or " if down else ""}{up}, another --mesh, or a rule of its own before this one'
+        f'use {f"{down} or " if down else ""}{up}, another --mesh, or a rule before this one'
       )
   # An axis of one device shards nothing, and is not shown.
   kept = [tuple(n for n in ([a] if isinstance(a, str) else a or ()) if mesh.shape[n] > 1)

@@ -78,7 +78,7 @@ def test_only_data_crosses_slices(spec):
 
 def test_slices_that_do_not_fit_are_refused():
   chips = [Chip(i, slices=2) for i in range(8)]
-  with pytest.raises(ValueError, match='data must divide by 2 slices.*got 1: use data:2'):
+  with pytest.raises(ValueError, match=r'data must divide by 2 slices.*got 1: use data:2'):
     compute.make_mesh('fsdp:8', devices=chips)
   with pytest.raises(ValueError, match='take slices of one size'):
     compute.make_mesh(devices=chips[:7])
