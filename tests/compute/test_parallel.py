@@ -3,7 +3,6 @@
 import functools
 
 import flax.linen as nn
-import jax
 import numpy as np
 import optax
 import pytest
