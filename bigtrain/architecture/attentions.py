@@ -13,6 +13,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from bigtrain.architecture.attention_kernels import kernel
+from bigtrain.architecture.sequence_attention import Mask, is_spread, ring_attention
+
 
 def attention(
   q_BLHK: jax.Array,
@@ -56,18 +59,25 @@ def attention(
     raise ValueError(f'heads must divide by the {G} heads of keys and values, got {H}')
   if window is not None and window < 1:
     raise ValueError(f'window must hold at least the position itself, 1, got {window}')
-  # The one place where an implementation is chosen, by the platform that is lowered for: a kernel
-  # goes in here by that platform's name, where it can do what is asked.
-  return jax.lax.platform_dependent(
+  # The one place where an implementation is chosen, by what the program is compiled for.
+  if positions is None and bias is None and drop is None:
+    mask = Mask(causal, window, scale, soft_cap)
+    if is_spread(q_BLHK, k_BMGK):
+      return ring_attention(q_BLHK, k_BMGK, v_BMGK, segments, mask)
+    if by_kernel := kernel(q_BLHK, k_BMGK, segments, mask):
+      return by_kernel(q_BLHK, k_BMGK, v_BMGK, segments, mask)
+  return _by_einsum(
     q_BLHK,
     k_BMGK,
     v_BMGK,
     segments,
     positions,
     bias,
-    default=functools.partial(
-      _by_einsum, causal=causal, window=window, scale=scale, soft_cap=soft_cap, drop=drop
-    ),
+    causal=causal,
+    window=window,
+    scale=scale,
+    soft_cap=soft_cap,
+    drop=drop,
   )
 
 
