@@ -10,8 +10,16 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.architecture.attentions import attention as attention
   from bigtrain.architecture.convnets import Convnet as Convnet
   from bigtrain.architecture.decoders import DecoderLM as DecoderLM
+  from bigtrain.architecture.decoders import init_cache as init_cache
+  from bigtrain.architecture.experts import Experts as Experts
   from bigtrain.architecture.parts import MLP as MLP
   from bigtrain.architecture.parts import Mirrored as Mirrored
   from bigtrain.architecture.parts import gelu as gelu
+  from bigtrain.architecture.positions import LinearScaling as LinearScaling
+  from bigtrain.architecture.positions import Llama3Scaling as Llama3Scaling
   from bigtrain.architecture.positions import rotary as rotary
+  from bigtrain.architecture.published import family as family
+  from bigtrain.architecture.published import family_of as family_of
+  from bigtrain.architecture.stacking import stack_layers as stack_layers
+  from bigtrain.architecture.stacking import unstack_layers as unstack_layers
   from bigtrain.architecture.vision_transformers import ViT as ViT

@@ -20,6 +20,7 @@ from bigtrain.architecture.positions import rotary as rotary
 from bigtrain.architecture.products import dense as dense
 from bigtrain.architecture.products import product as product
 from bigtrain.architecture.self_attention import SelfAttention as SelfAttention
+from bigtrain.architecture.self_attention import Slots
 
 _GPT_STDDEV = 0.02  # Radford et al. 2019 (GPT-2).
 
@@ -48,10 +49,25 @@ class CausalConv(nn.Module):
   width: int
 
   @nn.compact
-  def __call__(self, x_BLD: jax.Array, segment_ids: jax.Array | None = None) -> jax.Array:
-    """Maps [B, L, D] to the same; a position sees its own segment only, where [B, L] are given."""
-    taps = self.param('taps', nn.initializers.zeros, (self.width, x_BLD.shape[-1]))
+  def __call__(
+    self,
+    x_BLD: jax.Array,
+    segment_ids: jax.Array | None = None,
+    slots: Slots | None = None,
+  ) -> jax.Array:
+    """Maps [B, L, D] to the same; a position sees its own segment only, where [B, L] are given.
+
+    With `slots` it goes on from the inputs kept in the collection 'cache' ('recent'), and takes
+    positions below 0, which are padding in front, for nothing.
+    """
+    B, L, D = x_BLD.shape
+    taps = self.param('taps', nn.initializers.zeros, (self.width, D))
     taps = taps.astype(x_BLD.dtype)
+    if slots is not None:
+      x_BLD = jnp.where(slots.positions[0][..., None] >= 0, x_BLD, 0)
+      recent = self.variable('cache', 'recent', jnp.zeros, (B, self.width - 1, D), x_BLD.dtype)
+      x_BLD = jnp.concatenate([recent.value, x_BLD], axis=1)
+      recent.value = x_BLD[:, L:]
     y_BLD = x_BLD
     for i in range(self.width):
       earlier_BLD = shift(x_BLD, i)
@@ -59,7 +75,7 @@ class CausalConv(nn.Module):
         same_BL = segment_ids == jnp.pad(segment_ids, ((0, 0), (i, 0)))[:, : x_BLD.shape[1]]
         earlier_BLD = jnp.where(same_BL[..., None], earlier_BLD, 0)
       y_BLD = y_BLD + taps[i] * earlier_BLD
-    return y_BLD
+    return y_BLD[:, -L:]
 
 
 ACTIVATIONS = {
