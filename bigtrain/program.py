@@ -1,4 +1,4 @@
-"""An experiment compiled for the devices at hand.
+"""An experiment compiled for the devices at hand, or for others.
 
 One compiled step serves `train`, `compile` and the benchmarks. Everything is compiled ahead of the
 first call and for fixed shapes, so nothing can be recompiled behind the loop's back.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,10 @@ if TYPE_CHECKING:
 
 
 class Program:
-  """An experiment compiled for the devices at hand.
+  """An experiment compiled for the devices at hand, or for `devices` that need not be here.
 
   Attributes:
+    example: A batch, as shapes and types.
     mesh: The devices, as `--mesh` lays them out.
     shapes: A TrainState of shapes, types and shardings.
     parameters: How many numbers the model learns.
@@ -36,20 +38,22 @@ class Program:
     per_dispatch: Steps that one call of `run` may take.
   """
 
-  def __init__(self, experiment: Experiment, mesh: str = ''):
-    compute.start()
+  def __init__(self, experiment: Experiment, mesh: str = '', devices: Sequence[Any] | None = None):
+    if devices is None:
+      compute.start()
     self.experiment = experiment
-    self._example = {
+    self.example = {
       key: jax.ShapeDtypeStruct(shape, dtype)
       for key, (shape, dtype) in experiment.data.spec.items()
     }
     trace = jax.make_jaxpr(functools.partial(init, experiment), return_shape=True)
-    forward, shapes = trace(self._example)
+    forward, shapes = trace(self.example)
     # The backward pass computes two products for each one of the forward pass.
     self.flops = 3 * compute.count_flops(forward.jaxpr)
     convolutions = compute.has_convolutions(forward.jaxpr)
     batch = experiment.data.batch // experiment.accumulate
-    devices = None if mesh else compute.useful_devices(batch, self.flops, convolutions)
+    if devices is None and not mesh:
+      devices = compute.useful_devices(batch, self.flops, convolutions)
     self.mesh = compute.make_mesh(mesh, batch, devices)
     self._replicated = compute.replicate(self.mesh, jax.ShapeDtypeStruct((), jnp.int32))
     shardings = (experiment.partition or compute.fsdp)(self.mesh, shapes)
@@ -65,7 +69,7 @@ class Program:
 
   def init(self) -> TrainState:
     """Returns the state before the first step, laid out over the mesh."""
-    example = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self._example)
+    example = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self.example)
     shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
     options = compute.options_to_run_once(self.mesh.devices.flat[0].platform)
     first = jax.jit(
@@ -73,14 +77,14 @@ class Program:
     )
     return first()
 
-  @functools.cached_property
-  def _step(self) -> Any:
+  def lower(self) -> Any:
+    """Returns the training step, traced and lowered for its devices, as JAX's `Lowered`."""
     stacked = self.per_dispatch > 1
     sharding = compute.batch_sharding(self.mesh, leading=int(stacked))
     lead = (self.per_dispatch,) if stacked else ()
     batch = {
       k: jax.ShapeDtypeStruct((*lead, *x.shape), x.dtype, sharding=sharding)
-      for k, x in self._example.items()
+      for k, x in self.example.items()
     }
     count = jax.ShapeDtypeStruct((), jnp.int32, sharding=self._replicated)
     step = functools.partial(train_steps if stacked else train_step, self.experiment)
@@ -90,9 +94,19 @@ class Program:
       out_shardings=(jax.tree.map(lambda x: x.sharding, self.shapes), self._replicated),
       donate_argnums=0,
     )
+<<<<<<< HEAD
     with jax.set_mesh(self.mesh):  # For what spreads itself over the mesh: activations, Muon.
       lowered = jitted.lower(self.shapes, batch, *([count] if stacked else []))
     return lowered.compile()
+=======
+    with jax.set_mesh(self.mesh):  # For what spreads itself over the mesh, such as Muon.
+      return jitted.lower(self.shapes, batch, *([count] if stacked else []))
+
+  @functools.cached_property
+  def _step(self) -> Any:
+    platform = self.mesh.devices.flat[0].platform
+    return self.lower().compile(compute.compiler_options(platform))
+>>>>>>> b8c6ae5 (compile: the training step compiled ahead of time, for devices that need not be here, and read)
 
   def compile(self) -> None:
     """Compiles the training step now, rather than at the first `run`."""
