@@ -94,19 +94,13 @@ class Program:
       out_shardings=(jax.tree.map(lambda x: x.sharding, self.shapes), self._replicated),
       donate_argnums=0,
     )
-<<<<<<< HEAD
     with jax.set_mesh(self.mesh):  # For what spreads itself over the mesh: activations, Muon.
-      lowered = jitted.lower(self.shapes, batch, *([count] if stacked else []))
-    return lowered.compile()
-=======
-    with jax.set_mesh(self.mesh):  # For what spreads itself over the mesh, such as Muon.
       return jitted.lower(self.shapes, batch, *([count] if stacked else []))
 
   @functools.cached_property
   def _step(self) -> Any:
     platform = self.mesh.devices.flat[0].platform
     return self.lower().compile(compute.compiler_options(platform))
->>>>>>> b8c6ae5 (compile: the training step compiled ahead of time, for devices that need not be here, and read)
 
   def compile(self) -> None:
     """Compiles the training step now, rather than at the first `run`."""

@@ -6,7 +6,7 @@ import json
 import pytest
 import toys
 
-from bigtrain import forecast, forecast_page, forecast_search
+from bigtrain import compute, forecast, forecast_page, forecast_search
 from bigtrain.verbs.compile import compile
 
 
@@ -74,14 +74,15 @@ def test_a_search_goes_to_thriftier_settings_until_one_fits(found, monkeypatch):
   def pretend(experiment, mesh='', devices=None, *, windowed=False):
     accumulate = experiment.accumulate
     fits, tensor = accumulate >= 4, 'tensor' in mesh
+    shape = compute.describe(compute.make_mesh(mesh, 0))
     return fake(
-      found, fits=fits, mesh=mesh or 'fsdp:8', settings={'accumulate': accumulate},
+      found, fits=fits, mesh=shape, settings={'accumulate': accumulate},
       mfu=(0.3 if tensor else 0.5) / accumulate if fits else None, limit='links' * fits,
       seconds={'links': 1.0 + tensor, 'memory': 1.0}, step_seconds=1.0 + tensor if fits else None,
     )  # fmt: skip
 
   monkeypatch.setattr(forecast_search, 'forecast', pretend)
-  tried = forecast_search.find(toys.experiment(), tries=9)
+  tried = forecast_search.find(toys.experiment(batch=64), tries=9)
   assert tried[0].fits
   assert tried[0].settings == {'accumulate': 4}
   assert 'tensor' not in tried[0].mesh
