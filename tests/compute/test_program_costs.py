@@ -99,6 +99,6 @@ def test_what_is_no_program_is_refused():
 def test_the_slowest_resource_is_the_limit():
   chip = compute.Chip(peak=100.0, memory=1.0, bandwidth=10.0, links=5.0, network=1.0, clock=2.0)
   costs = compute.Costs((), memory=50.0, cycles=2.0, buffers=())
-  roof = compute.roofline(400.0, costs, chip)
+  roof = compute.Roofline.of(400.0, costs, chip)
   assert (roof.matrix_units, roof.compiler, roof.memory) == (4.0, 1.0, 5.0)
   assert (roof.seconds, roof.limit) == (5.0, 'memory')
