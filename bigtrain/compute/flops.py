@@ -40,7 +40,10 @@ def _times(name: str, params: dict[str, Any]) -> int:
   if name == 'pallas_call':
     return math.prod(params['grid_mapping'].grid)
   if name == 'shard_map':
-    return math.prod(params['mesh'].shape[axis] for axis in params['manual_axes'])
+    mesh = params['mesh']
+    # Renamed from one JAX to the next.
+    axes = params.get('newly_manual_axes', params.get('manual_axes', mesh.axis_names))
+    return math.prod(mesh.shape[axis] for axis in axes)
   return 1
 
 
