@@ -1,4 +1,4 @@
-"""A decoder of 1.1 billion parameters, in the shape of TinyLlama (Zhang et al. 2024).
+"""A decoder of 1.1 billion parameters in Llama's form (Touvron et al. 2023).
 
   python -m experiments.lm_1b compile --topology=v5e:4x4
   python -m experiments.lm_1b --workdir=gs://BUCKET/lm_1b --records=FOLDER
@@ -19,11 +19,11 @@ def experiment(
   vocab: int = 32_000,
   length: int = 2048,  # Tokens of context.
   batch: int = 64,  # Windows per step, over all devices.
-  depth: int = 22,
+  depth: int = 16,
   width: int = 2048,
-  heads: int = 32,
+  heads: int = 16,  # Of 128 channels, which fill a TPU's lanes.
   kv_heads: int = 4,
-  hidden: int = 5632,
+  hidden: int = 8192,
   scan: bool = True,  # Layers compiled once.
   remat: str = 'full',  # What the backward pass computes again: none, dots, weight_dots, full.
   chunks: int = 8,  # Pieces of the sequence whose logits exist at a time.

@@ -113,15 +113,14 @@ def _splash(
   block = next(size for size in (_BLOCK, _BLOCK // 2, _TILE) if L % size == 0)
   names = ('q', 'kv', 'kv_compute', 'q_dkv', 'kv_dkv', 'kv_dkv_compute', 'q_dq', 'kv_dq')
   sizes = library.BlockSizes(**{f'block_{name}': block for name in names})
-  with jax.ensure_compile_time_eval():  # The mask's blocks are constants.
-    run = library.make_splash_mha(
-      library.MultiHeadMask([seen] * H),
-      block_sizes=sizes,
-      head_shards=1,
-      q_seq_shards=1,
-      attn_logits_soft_cap=mask.soft_cap,
-      interpret=interpret,
-    )
+  run = library.make_splash_mha(
+    library.MultiHeadMask([seen] * H),
+    block_sizes=sizes,
+    head_shards=1,
+    q_seq_shards=1,
+    attn_logits_soft_cap=mask.soft_cap,
+    interpret=interpret,
+  )
   scale = 1 / math.sqrt(K) if mask.scale is None else mask.scale
   # The kernel has heads before positions.
   q, k, v = (jnp.swapaxes(x, 1, 2) for x in (q * scale, k, v))
