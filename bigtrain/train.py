@@ -34,6 +34,7 @@ if TYPE_CHECKING:
   from bigtrain.experiment import Apply, Batch, Experiment
   from bigtrain.program import Program
 
+SOWN = ('losses', 'intermediates')  # Collections that a model hands out, and no state of it.
 _SAVE_SECONDS = 180.0  # Between checkpoints, about, if the caller does not count them in steps.
 _RETURNS = 2  # To the last checkpoint, where many steps in a row are not finite.
 
@@ -62,10 +63,12 @@ def init(experiment: Experiment, batch: Batch) -> TrainState:
   key = jax.random.fold_in(jax.random.key(experiment.seed), jnp.uint32(2**32 - 1))  # No step's key.
   made = {}
 
-  def apply(*args, **kwargs):
+  def apply(*args, mutable=(), **kwargs):
     output, variables = experiment.model.init_with_output(key, *args, train=False, **kwargs)
-    made.update(traverse.flatten_dict(variables))
-    return output
+    sown = {name: variables.get(name, {}) for name in mutable}
+    kept = {name: variables[name] for name in variables if name not in SOWN}
+    made.update(traverse.flatten_dict(kept))
+    return (output, sown) if mutable else output
 
   means = experiment.objective(apply, batch)
   if 'loss' not in means:
@@ -86,19 +89,21 @@ def bind(
 ) -> tuple[Apply, dict[str, Any]]:
   """Returns `apply` with parameters, mode and randomness bound, and the state that it keeps up.
 
-  With a key the model is trained (dropout on, statistics updated); without, evaluated.
+  With a key the model is trained (dropout on, statistics updated); without, evaluated. As in Flax,
+  `apply(x, mutable=['losses'])` returns (output, what the model sowed there).
   """
   kept = dict(model_state)
 
-  def apply(*args, **kwargs):
+  def apply(*args, mutable=(), **kwargs):
     variables = {'params': params, **kept}
     if key is None:
-      return experiment.model.apply(variables, *args, train=False, **kwargs)
+      options = {'mutable': list(mutable)} if mutable else {}
+      return experiment.model.apply(variables, *args, train=False, **options, **kwargs)
     output, changed = experiment.model.apply(
-      variables, *args, train=True, rngs={'dropout': key}, mutable=list(kept), **kwargs
+      variables, *args, train=True, rngs={'dropout': key}, mutable=[*kept, *mutable], **kwargs
     )
-    kept.update(changed)
-    return output
+    kept.update({name: changed[name] for name in kept if name in changed})
+    return (output, {name: changed.get(name, {}) for name in mutable}) if mutable else output
 
   return apply, kept
 

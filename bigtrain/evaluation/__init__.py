@@ -3,7 +3,7 @@
 means: sums that add up over batches, devices and hosts. Objectives, what is minimised, with the
 metrics that add: regression_losses, classification_losses, language_losses, contrastive_losses,
 distillation_losses. classification: the metrics that rank, from all predictions. intervals: how
-sure. pictures: to look at.
+sure. pictures: to look at. sown: losses of layers, added.
 """
 
 from etils import epy as _epy
@@ -40,3 +40,4 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.regression_losses import mean_absolute_error as mean_absolute_error
   from bigtrain.evaluation.regression_losses import mean_squared_error as mean_squared_error
   from bigtrain.evaluation.regression_losses import quantile as quantile
+  from bigtrain.evaluation.sown import with_sown as with_sown
