@@ -52,7 +52,8 @@ def experiment(
   schedule = tuning.warmup_cosine(lr, steps, warmup=min(2000, steps // 10))
 
   # Metrics: the loss is one of them.
-  objective = functools.partial(evaluation.next_token, chunks=chunks)
+  predict = functools.partial(evaluation.next_token, chunks=chunks)
+  objective = evaluation.with_sown(predict, load_balance=0.01, router_z=0.001)
 
   return Experiment(
     data=data.forever(windows('train'), batch, seed=seed),

@@ -23,6 +23,10 @@ def count_flops(jaxpr: Any) -> float:
       (contracted, _), _ = params['dimension_numbers']
       shape = equation.invars[0].aval.shape
       total += 2.0 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
+    elif name == 'ragged_dot_general':  # Each row meets one of the matrices.
+      (contracted, _), _ = params['ragged_dot_dimension_numbers'].dot_dimension_numbers
+      shape = equation.invars[0].aval.shape
+      total += 2.0 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
     elif name == 'conv_general_dilated':
       kernel = equation.invars[1].aval.shape
       out_features = kernel[params['dimension_numbers'].rhs_spec[0]]
