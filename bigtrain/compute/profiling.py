@@ -1,0 +1,42 @@
+"""Traces of what the devices do, for XProf or Perfetto."""
+
+import pathlib
+import re
+
+import jax
+
+
+class Profile:
+  """Traces some steps of a run into `folder`/plugins/profile; open it with XProf or Perfetto.
+
+  Args:
+    spec: 'STEP:COUNT', from which step on and how many; empty traces nothing.
+    folder: Where the trace goes.
+
+  Raises:
+    ValueError: The spec does not parse.
+  """
+
+  def __init__(self, spec: str, folder: str):
+    found = re.fullmatch(r'(\d+):([1-9]\d*)', spec)
+    if spec and not found:
+      raise ValueError(f'--profile={spec} is not STEP:COUNT: say which step, and how many: 10:5')
+    self._first, self._count = map(int, found.groups()) if found else (0, 0)
+    self._folder = str(pathlib.Path(folder) / 'profile')
+    self._running = False
+
+  def at(self, step: int) -> None:
+    """Starts or ends the trace where that is due; to be called before each dispatch."""
+    inside = self._first <= step < self._first + self._count
+    if inside and not self._running:
+      # Perfetto reads the second file; the first is XProf's.
+      jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
+      self._running = True
+    elif self._running and not inside:
+      self.close()
+
+  def close(self) -> None:
+    """Ends the trace, if one is running."""
+    if self._running:
+      jax.profiler.stop_trace()
+      self._running = False
