@@ -1,46 +1,44 @@
 """Goodput: the share of a run's wall time that went into steps which stayed, the rest by name.
 
-All attempts of a run count together: what an attempt spent is in the journal, by which the next one
-goes on. Work that a restart threw away is 'restart', as is what starting again takes.
+Counted from the making of the program, for one attempt; a later attempt's 'start' and 'compile' are
+what the restart took.
 """
 
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-KINDS = ('steps', 'start', 'compile', 'data', 'save', 'evaluation', 'restart')
+KINDS = ('steps', 'start', 'compile', 'data', 'evaluation')
 
 
 class Goodput:
-  """Adds up wall time by what it was spent on; 'steps' is what no other kind claims.
+  """Adds up wall time by what it was spent on; 'steps' is what no other kind claims."""
 
-  Args:
-    before: What earlier attempts noted, as `read` returns it; empty is a first attempt.
-    lost: Seconds of steps that the attempt before took after its last checkpoint.
-  """
-
-  def __init__(self, before: Mapping[str, float] | None = None, lost: float = 0.0):
-    self._spent = {kind: float((before or {}).get(kind, 0.0)) for kind in KINDS}
-    moved = min(lost, self._spent['steps'])
-    self._spent['steps'] -= moved
-    self._spent['restart'] += moved
-    self._again = bool(before)
+  def __init__(self):
+    self._spent = dict.fromkeys(KINDS, 0.0)
     self._since = time.monotonic()
+    self._else = 'start'  # Until the first step is asked for.
+
+  def started(self) -> None:
+    """From here on, time that nothing claims is time of steps."""
+    if self._else == 'start':
+      self._settle('start')
+      self._else = 'steps'
 
   @contextmanager
   def spending(self, kind: str) -> Iterator[None]:
-    """Around what is no step; 'start' and 'compile' of a later attempt are 'restart'."""
-    self._settle('steps')
+    """Around what is no step."""
+    self._settle(self._else)
     try:
       yield
     finally:
-      self._settle('restart' if self._again and kind in ('start', 'compile') else kind)
+      self._settle(kind)
 
   def spent(self, kind: str, seconds: float) -> None:
-    """Moves seconds that passed as 'steps' to another kind: of waiting noticed afterwards."""
-    self._settle('steps')
-    moved = min(seconds, self._spent['steps'])
-    self._spent['steps'] -= moved
+    """Gives seconds that passed already to a kind: of waiting that is noticed afterwards."""
+    self._settle(self._else)
+    moved = min(seconds, self._spent[self._else])
+    self._spent[self._else] -= moved
     self._spent[kind] += moved
 
   def _settle(self, kind: str) -> None:
@@ -50,7 +48,7 @@ class Goodput:
 
   def read(self) -> dict[str, float]:
     """Returns seconds by kind, until now."""
-    self._settle('steps')
+    self._settle(self._else)
     return dict(self._spent)
 
   def share(self) -> float:

@@ -19,6 +19,7 @@ import numpy as np
 
 from bigtrain import compute
 from bigtrain.evaluation import Mean
+from bigtrain.goodput import Goodput
 from bigtrain.journal import Meter
 from bigtrain.train import TrainState, bind, init, train_step, train_steps
 
@@ -36,9 +37,14 @@ class Program:
     parameters: How many numbers the model learns.
     flops: Floating-point operations of a step, over all devices, without rematerialisation.
     per_dispatch: Steps that one call of `run` may take.
+    goodput: What wall time went into since this was made.
+    profile: Traces some of the steps taken here; off, unless a caller sets it.
   """
 
   def __init__(self, experiment: Experiment, mesh: str = '', devices: Sequence[Any] | None = None):
+    self.goodput = Goodput()
+    self.profile = compute.Profile('', '')
+    self._taken = 0
     if devices is None:
       compute.start()
     self.experiment = experiment
@@ -104,7 +110,8 @@ class Program:
 
   def compile(self) -> None:
     """Compiles the training step now, rather than at the first `run`."""
-    _ = self._step
+    with self.goodput.spending('compile'):
+      _ = self._step
 
   def start(self) -> TrainState:
     """Returns `init()`, and compiles the step: XLA works on one while Python traces the other."""
@@ -134,6 +141,9 @@ class Program:
     Returns:
       The new state, and Means: stacked by step where `per_dispatch` is more than 1.
     """
+    self.goodput.started()
+    self.profile.at(self._taken)
+    self._taken += count
     if self.per_dispatch == 1:
       return self._step(state, batches)
     # Placed, for device_put would first compare it among hosts, which waits for all of them.
@@ -144,7 +154,7 @@ class Program:
     """Returns a meter that knows a step's cost, and the chips' peak where it is published."""
     peak = compute.peak_flops(self.mesh.devices.flat[0])
     batch = self.experiment.data.batch
-    return Meter(batch, self.flops, peak * self.mesh.size) if peak else Meter(batch)
+    return Meter(batch, self.flops, peak * self.mesh.size if peak else None, self.goodput)
 
   def evaluate(self, name: str, state: TrainState) -> dict[str, float]:
     """Returns the metrics of one of the experiment's evaluations, over all of its data."""

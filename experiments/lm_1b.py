@@ -1,13 +1,13 @@
 """A decoder of 1.1 billion parameters in Llama's form (Touvron et al. 2023).
 
-  python -m experiments.lm_1b compile --topology=v5e:4x4
-  python -m experiments.lm_1b --workdir=gs://BUCKET/lm_1b --records=FOLDER
+python -m experiments.lm_1b compile --topology=v5e:4x4
+python -m experiments.lm_1b --workdir=gs://BUCKET/lm_1b --records=FOLDER
 
+Compiled ahead of time in 88 s of 2 CPU cores, for v5e:4x4: 2.55 GB a device, a step of 131,072
+tokens at least 0.44 s, MFU at most 67 %. It was not trained.
 """
 
 import functools
-
-import jax.numpy as jnp
 
 from bigtrain import architecture, data, evaluation, launch, tuning
 from bigtrain.experiment import Eval, Experiment
@@ -42,7 +42,7 @@ def experiment(
   # Architecture.
   model = architecture.DecoderLM(
     vocab=vocab, depth=depth, width=width, heads=heads, kv_heads=kv_heads, hidden=hidden,
-    feed='swiglu', qk_norm=False, init_scale=0.02, scan=scan, remat=remat, dtype=jnp.bfloat16,
+    feed='swiglu', qk_norm=False, init_scale=0.02, scan=scan, remat=remat, dtype='bfloat16',
   )  # fmt: skip
 
   # Schedule.

@@ -1,13 +1,13 @@
 """A decoder in the shape of Llama 3.1 8B (Grattafiori et al. 2024).
 
-  python -m experiments.lm_8b compile --topology=v5e:16x16
-  python -m experiments.lm_8b --workdir=gs://BUCKET/lm_8b --records=FOLDER
+python -m experiments.lm_8b compile --topology=v5e:16x16
+python -m experiments.lm_8b --workdir=gs://BUCKET/lm_8b --records=FOLDER
 
+Compiled ahead of time in 112 s of 2 CPU cores, for v5e:16x16: 5.03 GB a device, a step of 2,097,152
+tokens at least 3.55 s, MFU at most 60 %. It was not trained.
 """
 
 import functools
-
-import jax.numpy as jnp
 
 from bigtrain import architecture, data, evaluation, launch, tuning
 from bigtrain.experiment import Eval, Experiment
@@ -43,7 +43,7 @@ def experiment(
   model = architecture.DecoderLM(
     vocab=vocab, depth=depth, width=width, heads=heads, kv_heads=kv_heads, hidden=hidden,
     feed='swiglu', qk_norm=False, rotary_base=500_000.0, norm_epsilon=1e-5, init_scale=0.02,
-    scan=scan, remat=remat, dtype=jnp.bfloat16,
+    scan=scan, remat=remat, dtype='bfloat16',
   )  # fmt: skip
 
   # Schedule.

@@ -1,13 +1,11 @@
 """A mixture of experts: 3.6 billion parameters, of which a token uses 1.1 billion.
 
-  python -m experiments.moe_lm compile --topology=v5p:2x2x4 --mesh=fsdp:2,expert:8
-  python -m experiments.moe_lm --workdir=gs://BUCKET/moe_lm --records=FOLDER
+python -m experiments.moe_lm compile --topology=v5p:2x2x4 --mesh=fsdp:2,expert:8
+python -m experiments.moe_lm --workdir=gs://BUCKET/moe_lm --records=FOLDER
 
 """
 
 import functools
-
-import jax.numpy as jnp
 
 from bigtrain import architecture, compute, data, evaluation, launch, tuning
 from bigtrain.experiment import Eval, Experiment
@@ -44,8 +42,8 @@ def experiment(
   # Architecture.
   model = architecture.DecoderLM(
     vocab=vocab, depth=depth, width=width, heads=heads, kv_heads=kv_heads, hidden=hidden,
-    experts=experts, active=active, feed='swiglu', qk_norm=False, init_scale=0.02, scan=scan, remat=remat,
-    dtype=jnp.bfloat16,
+    experts=experts, active=active, feed='swiglu', qk_norm=False, init_scale=0.02,
+    scan=scan, remat=remat, dtype='bfloat16',
   )  # fmt: skip
 
   # Schedule.

@@ -1,11 +1,9 @@
 """ViT-S/16 on ImageNet for 90 epochs, after Beyer, Zhai and Kolesnikov (2022): 76.5 % there.
 
-  python -m experiments.vit_imagenet compile --topology=v5e:4x4
-  python -m experiments.vit_imagenet --workdir=gs://BUCKET/vit --images=FOLDER --workers=16
+python -m experiments.vit_imagenet compile --topology=v5e:4x4
+python -m experiments.vit_imagenet --workdir=gs://BUCKET/vit --images=FOLDER --workers=16
 
 """
-
-import jax.numpy as jnp
 
 from bigtrain import architecture, data, evaluation, launch, tuning
 from bigtrain.experiment import Eval, Experiment
@@ -46,7 +44,7 @@ def experiment(
 
   # Architecture.
   model = architecture.ViT(
-    classes=classes, patch=16, depth=depth, width=width, heads=heads, dtype=jnp.bfloat16
+    classes=classes, patch=16, depth=depth, width=width, heads=heads, dtype='bfloat16'
   )
 
   # Schedule.

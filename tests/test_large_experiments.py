@@ -74,7 +74,7 @@ def test_without_data_training_is_refused(name):
 @pytest.mark.parametrize('name', TINY)
 def test_trained_on_tiny_knobs(name, knobs):
   made = importlib.import_module(f'experiments.{name}').experiment(**knobs[name])
-  run = fit(Program(made, 'fsdp:2'), progress=False)
+  run = fit(Program(made), progress=False)
   assert run.step == 3
   assert np.isfinite(run.results['held_out']['loss'])
 

@@ -95,8 +95,8 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     "compiler's estimate, and all products at the chip's peak), memory, links and network, as if",
     'all else were hidden behind it; the MFU is the model at that bound.',
     '',
-    '| experiment | slice | mesh | examples a device | memory | step, at least | limit | MFU, at most '
-    '| compiled in |',
+    '| experiment | slice | mesh | examples a device | memory | step, at least | limit '
+    '| MFU, at most | compiled in |',
     '| --- | --- | --- | --- | --- | --- | --- | --- | --- |',
   ]
   for case in LARGE:

@@ -7,6 +7,7 @@ offloading: state in the host's memory
 flops, chips: what a step costs, and what the chip could do
 topologies: devices that are not here, to compile for
 hlo, program_costs, roofline: what a compiled program moves, and how long that takes
+profiling: traces, and the most memory held
 signals: stop requests, agreed among hosts
 watchdogs: waits that never end
 """
@@ -38,6 +39,8 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.compute.partitions import fsdp_tensor as fsdp_tensor
   from bigtrain.compute.partitions import replicate as replicate
   from bigtrain.compute.partitions import rules as rules
+  from bigtrain.compute.profiling import Profile as Profile
+  from bigtrain.compute.profiling import memory_said as memory_said
   from bigtrain.compute.program_costs import Costs as Costs
   from bigtrain.compute.program_costs import read_costs as read_costs
   from bigtrain.compute.roofline import Roofline as Roofline

@@ -1,4 +1,4 @@
-"""Traces of what the devices do, for XProf or Perfetto."""
+"""Looking at a run: traces for XProf or Perfetto, and the most memory that a device held."""
 
 import pathlib
 import re
@@ -10,7 +10,7 @@ class Profile:
   """Traces some steps of a run into `folder`/plugins/profile; open it with XProf or Perfetto.
 
   Args:
-    spec: 'STEP:COUNT', from which step on and how many; empty traces nothing.
+    spec: 'STEP:COUNT', from which step of this process on, and how many; empty traces nothing.
     folder: Where the trace goes.
 
   Raises:
@@ -40,3 +40,10 @@ class Profile:
     if self._running:
       jax.profiler.stop_trace()
       self._running = False
+
+
+def memory_said() -> str:
+  """Returns the most bytes that a device here held so far as half a sentence; '' if unknown."""
+  stats = [device.memory_stats() or {} for device in jax.local_devices()]
+  most = max((each.get('peak_bytes_in_use', 0) for each in stats), default=0)
+  return f'; memory at most {most / 1e9:.2f} GB a device' if most else ''

@@ -51,4 +51,3 @@ class Roofline:
     """The resource that takes longest."""
     times = dataclasses.asdict(self)
     return max(times, key=lambda name: times[name])
-
