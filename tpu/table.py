@@ -143,7 +143,7 @@ def _scaling(found: dict[str, dict[str, Any]]) -> list[str]:
       f'| {chips} | {short(one["peak"])} | {short(sent["within"])} | {short(sent["across"])} '
       f'| {one["step_seconds"]:.3g} s, {RESOURCES[one["limit"]]} | {efficiency:.0%} |'
     )
-  below = f'first at {falls} chips' if falls else 'nowhere in this table'
+  below = f'first at {falls} chips' if falls else 'nowhere among the sizes compiled so far'
   return [*lines, '', f'Efficiency against the smallest slice falls below 90 % {below}.']
 
 

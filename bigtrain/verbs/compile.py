@@ -25,6 +25,7 @@ def compile(
   """Compiles the training step ahead of time: memory, exchanges, and the step time at best."""
   import json
 
+  import jax
   from etils import epath
 
   from bigtrain import compute, forecast
@@ -35,7 +36,11 @@ def compile(
     raise ValueError(f'--slices={slices} needs --topology, which names what a slice is')
   if tries < 1:
     raise ValueError(f'--tries counts compilations and must be at least 1, got {tries}')
-  devices = compute.topology_devices(topology, slices) if topology else None
+  devices = None
+  if topology:
+    devices = compute.topology_devices(topology, slices)
+    # What was compiled for a device that is not here cannot be read back.
+    jax.config.update('jax_enable_compilation_cache', False)
   if search:
     tried = find(experiment, mesh, devices, tries=tries, windowed=windowed)
   else:
