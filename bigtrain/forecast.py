@@ -129,9 +129,9 @@ def forecast(
   try:
     compiled = lowered.compile(options)
   except jax.errors.JaxRuntimeError as error:
-    if 'RESOURCE_EXHAUSTED' not in str(error):
-      raise
     used, buffers = _exhausted(str(error))
+    if 'RESOURCE_EXHAUSTED' not in str(error) or not used:  # Fast memory, say, of a kernel.
+      raise
     held['temporaries'] = max(used - sum(held.values()), 0.0)
     return Forecast(**known, fits=False, peak=used, held=held, buffers=buffers)
   spent = time.process_time() - start
@@ -170,7 +170,7 @@ def forecast(
 
 def _exhausted(text: str) -> tuple[float, list[tuple[float, str, str]]]:
   """Returns bytes asked for, and the largest allocations, of the compiler's own report."""
-  used = re.search(r'[Uu]sed ([\d.]+)([KMG]?) of', text)
+  used = re.search(r'(?:[Uu]sed |HLO temporaries \()([\d.]+)([KMG]?)', text)
   buffers = [
     (_bytes(*size), shape, source)
     for *size, source, shape in re.findall(

@@ -3,6 +3,8 @@
 python -m experiments.vit_imagenet compile --topology=v5e:4x4
 python -m experiments.vit_imagenet --workdir=gs://BUCKET/vit --images=FOLDER --workers=16
 
+Compiled ahead of time in 97 s of 2 CPU cores, for v5e:4x4: 2.49 GB a device, a step of 1024 images
+at least 0.028 s, MFU at most 32 %. It was not trained. Positions are learned, not sinusoidal.
 """
 
 from bigtrain import architecture, data, evaluation, launch, tuning
