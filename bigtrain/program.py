@@ -1,4 +1,4 @@
-"""An experiment compiled for the devices at hand.
+"""An experiment compiled for the devices at hand, or for others.
 
 One compiled step serves `train`, `compile` and the benchmarks. Everything is compiled ahead of the
 first call and for fixed shapes, so nothing can be recompiled behind the loop's back.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from bigtrain import compute
 from bigtrain.evaluation import Mean
+from bigtrain.goodput import Goodput
 from bigtrain.journal import Meter
 from bigtrain.state import TrainState, begin, bind, init
 from bigtrain.train import train_step, train_steps
@@ -27,30 +29,38 @@ if TYPE_CHECKING:
 
 
 class Program:
-  """An experiment compiled for the devices at hand.
+  """An experiment compiled for the devices at hand, or for `devices` that need not be here.
 
   Attributes:
+    example: A batch, as shapes and types.
     mesh: The devices, as `--mesh` lays them out.
     shapes: A TrainState of shapes, types and shardings.
     parameters: How many numbers the model learns.
     flops: Floating-point operations of a step, over all devices, without rematerialisation.
     per_dispatch: Steps that one call of `run` may take.
+    goodput: What wall time went into since this was made.
+    profile: Traces some of the steps taken here; off, unless a caller sets it.
   """
 
-  def __init__(self, experiment: Experiment, mesh: str = ''):
-    compute.start()
+  def __init__(self, experiment: Experiment, mesh: str = '', devices: Sequence[Any] | None = None):
+    self.goodput = Goodput()
+    self.profile = compute.Profile('', '')
+    self._taken = 0
+    if devices is None:
+      compute.start()
     self.experiment = experiment
-    self._example = {
+    self.example = {
       key: jax.ShapeDtypeStruct(shape, dtype)
       for key, (shape, dtype) in experiment.data.spec.items()
     }
     trace = jax.make_jaxpr(functools.partial(init, experiment), return_shape=True)
-    forward, shapes = trace(self._example)
+    forward, shapes = trace(self.example)
     # The backward pass computes two products for each one of the forward pass.
     self.flops = 3 * compute.count_flops(forward.jaxpr)
     convolutions = compute.has_convolutions(forward.jaxpr)
     batch = experiment.data.batch // experiment.accumulate
-    devices = None if mesh else compute.useful_devices(batch, self.flops, convolutions)
+    if devices is None and not mesh:
+      devices = compute.useful_devices(batch, self.flops, convolutions)
     self.mesh = compute.make_mesh(mesh, batch, devices)
     self._replicated = compute.replicate(self.mesh, jax.ShapeDtypeStruct((), jnp.int32))
     shardings = (experiment.partition or compute.fsdp)(self.mesh, shapes)
@@ -66,7 +76,7 @@ class Program:
 
   def init(self) -> TrainState:
     """Returns the state before the first step, laid out over the mesh."""
-    example = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self._example)
+    example = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self.example)
     shardings = jax.tree.map(lambda x: x.sharding, self.shapes)
     options = compute.options_to_run_once(self.mesh.devices.flat[0].platform)
     compiled = functools.partial(jax.jit, out_shardings=shardings, compiler_options=options)
@@ -76,14 +86,14 @@ class Program:
     params, model_state = self.experiment.start(state.params, state.model_state)
     return compiled(functools.partial(begin, self.experiment))(params, model_state)
 
-  @functools.cached_property
-  def _step(self) -> Any:
+  def lower(self) -> Any:
+    """Returns the training step, traced and lowered for its devices, as JAX's `Lowered`."""
     stacked = self.per_dispatch > 1
     sharding = compute.batch_sharding(self.mesh, leading=int(stacked))
     lead = (self.per_dispatch,) if stacked else ()
     batch = {
       k: jax.ShapeDtypeStruct((*lead, *x.shape), x.dtype, sharding=sharding)
-      for k, x in self._example.items()
+      for k, x in self.example.items()
     }
     count = jax.ShapeDtypeStruct((), jnp.int32, sharding=self._replicated)
     step = functools.partial(train_steps if stacked else train_step, self.experiment)
@@ -94,12 +104,17 @@ class Program:
       donate_argnums=0,
     )
     with jax.set_mesh(self.mesh):  # For what spreads itself over the mesh: activations, Muon.
-      lowered = jitted.lower(self.shapes, batch, *([count] if stacked else []))
-    return lowered.compile()
+      return jitted.lower(self.shapes, batch, *([count] if stacked else []))
+
+  @functools.cached_property
+  def _step(self) -> Any:
+    platform = self.mesh.devices.flat[0].platform
+    return self.lower().compile(compute.compiler_options(platform))
 
   def compile(self) -> None:
     """Compiles the training step now, rather than at the first `run`."""
-    _ = self._step
+    with self.goodput.spending('compile'):
+      _ = self._step
 
   def start(self) -> TrainState:
     """Returns `init()`, and compiles the step: XLA works on one while Python traces the other."""
@@ -129,6 +144,9 @@ class Program:
     Returns:
       The new state, and Means: stacked by step where `per_dispatch` is more than 1.
     """
+    self.goodput.started()
+    self.profile.at(self._taken)
+    self._taken += count
     if self.per_dispatch == 1:
       return self._step(state, batches)
     # Placed, for device_put would first compare it among hosts, which waits for all of them.
@@ -139,7 +157,7 @@ class Program:
     """Returns a meter that knows a step's cost, and the chips' peak where it is published."""
     peak = compute.peak_flops(self.mesh.devices.flat[0])
     batch = self.experiment.data.batch
-    return Meter(batch, self.flops, peak * self.mesh.size) if peak else Meter(batch)
+    return Meter(batch, self.flops, peak * self.mesh.size if peak else None, self.goodput)
 
   def evaluate(self, name: str, state: TrainState) -> dict[str, float]:
     """Returns the metrics of one of the experiment's evaluations, over all of its data."""

@@ -30,12 +30,13 @@ TINY = {
     ['--steps=20', '--depth=1', '--width=32', '--nomodern', '--conv=0', '--optimizer=adamw'],
   ],
 }
+LARGE = {'lm_1b', 'lm_8b', 'moe_lm', 'vit_imagenet'}  # In test_large_experiments.py.
 CASES = [(name, knobs) for name, many in TINY.items() for knobs in many]
 
 
 def test_every_experiment_is_here():
   files = {path.stem for path in (ROOT / 'experiments').glob('*.py')} - {'__init__'}
-  assert files == set(TINY)
+  assert files == set(TINY) | LARGE
 
 
 @pytest.mark.parametrize(('name', 'knobs'), CASES)

@@ -18,6 +18,7 @@ from bigtrain.architecture.norms import norm
 from bigtrain.architecture.positions import Scaling, sinusoidal, within_segments
 from bigtrain.architecture.products import dense
 from bigtrain.architecture.self_attention import Slots
+from bigtrain.architecture.spreading import spread
 
 POSITIONS = ('rotary', 'learned', 'sinusoidal', 'none')
 
@@ -176,7 +177,7 @@ class DecoderLM(nn.Module):
     positions: jax.Array | None,
     train: bool,
   ) -> jax.Array:
-    x_BLD = self.embed(tokens_BL)
+    x_BLD = spread(self.embed(tokens_BL))
     if self.embed_scale is not None:
       x_BLD = x_BLD * jnp.asarray(self.embed_scale, x_BLD.dtype)
     length = tokens_BL.shape[1]
@@ -219,7 +220,9 @@ class DecoderLM(nn.Module):
   def head(self, x_BLD: jax.Array, *, train: bool = False) -> jax.Array:
     """Maps features to logits [B, L, V]."""
     del train
-    logits_BLV = self.embed.attend(x_BLD) if self.tied else self.out(x_BLD)
+    # Said of both, or XLA gathers all examples' features instead of the matrix.
+    x_BLD = spread(x_BLD)
+    logits_BLV = spread(self.embed.attend(x_BLD) if self.tied else self.out(x_BLD))
     if self.logit_cap is not None:
       logits_BLV = self.logit_cap * jnp.tanh(logits_BLV / self.logit_cap)
     return logits_BLV

@@ -1,4 +1,4 @@
-"""What a step costs in floating-point operations, and what the chip could do in a second."""
+"""What a step costs in floating-point operations."""
 
 import math
 from collections.abc import Iterator
@@ -7,36 +7,14 @@ from typing import Any
 import jax
 import jax.extend
 
-# Dense bfloat16 operations a second and chip, by `jax.Device.device_kind`; from the vendors' data
-# sheets.
-_PEAK = {
-  'TPU v4': 275e12,
-  'TPU v5 lite': 197e12,
-  'TPU v5e': 197e12,
-  'TPU v5': 459e12,
-  'TPU v5p': 459e12,
-  'TPU v6 lite': 918e12,
-  'TPU v6e': 918e12,
-  'TPU7x': 2307e12,
-  'NVIDIA A100': 312e12,
-  'NVIDIA L4': 121e12,
-  'NVIDIA H100': 989e12,
-  'NVIDIA H200': 989e12,
-}
-
-
-def peak_flops(device: Any) -> float | None:
-  """Peak bfloat16 FLOP/s of a device, or None where it is not known (CPUs among them)."""
-  matches = [kind for kind in _PEAK if device.device_kind.startswith(kind)]
-  return _PEAK[max(matches, key=len)] if matches else None
-
 
 def count_flops(jaxpr: Any) -> float:
   """Floating-point operations of the matrix products and convolutions in a program, as traced.
 
-  A multiplication with its addition counts 2. A scanned body counts once an iteration, a `while`
-  body once, the costliest branch of a `cond` counts. The compiler's own count would take the
-  lowered program, and counts scanned bodies once.
+  A multiplication with its addition counts 2. A scanned body counts once an iteration, a kernel's
+  once a cell of its grid, a mapped shard's once a shard, a `while` body once, the costliest branch
+  of a `cond` counts. The compiler's own count would take the lowered program, and counts scanned
+  bodies once.
   """
   total = 0.0
   for equation in jaxpr.eqns:
@@ -45,15 +23,32 @@ def count_flops(jaxpr: Any) -> float:
       (contracted, _), _ = params['dimension_numbers']
       shape = equation.invars[0].aval.shape
       total += 2.0 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
+    elif name == 'ragged_dot_general':  # Each row meets one of the matrices.
+      (contracted, _), _ = params['ragged_dot_dimension_numbers'].dot_dimension_numbers
+      shape = equation.invars[0].aval.shape
+      total += 2.0 * equation.outvars[0].aval.size * math.prod(shape[axis] for axis in contracted)
     elif name == 'conv_general_dilated':
       kernel = equation.invars[1].aval.shape
       out_features = kernel[params['dimension_numbers'].rhs_spec[0]]
       total += 2.0 * equation.outvars[0].aval.size * math.prod(kernel) / out_features
     else:
       inner = [count_flops(inner) for inner in _inner(params)]
-      times = params['length'] if name == 'scan' else 1
+      times = _times(name, params)
       total += times * (max(inner, default=0.0) if name == 'cond' else sum(inner))
   return total
+
+
+def _times(name: str, params: dict[str, Any]) -> int:
+  if name == 'scan':
+    return params['length']
+  if name == 'pallas_call':
+    return math.prod(params['grid_mapping'].grid)
+  if name == 'shard_map':
+    mesh = params['mesh']
+    # Renamed from one JAX to the next.
+    axes = params.get('newly_manual_axes', params.get('manual_axes', mesh.axis_names))
+    return math.prod(mesh.shape[axis] for axis in axes)
+  return 1
 
 
 def has_convolutions(jaxpr: Any) -> bool:

@@ -9,6 +9,7 @@ files, lines, tables, audio, shards: sources from a person's own files
 catalogue: TensorFlow Datasets by name
 corpora, pictures, embedded: sources that come with a package, or are found in $BIGTRAIN_DATA
 cleaning: steps over records, and a ledger of what they did
+descriptions: records that are not here, for what only compiles
 skipping: damaged records passed over while training
 text_cleaning, text_quality, text_repetition, image_cleaning: such steps
 table_cleaning: what is learned from training rows and applied to any
@@ -51,6 +52,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.corpora import stdlib as stdlib
   from bigtrain.data.cross_validation import folds as folds
   from bigtrain.data.cross_validation import split_by_time as split_by_time
+  from bigtrain.data.descriptions import described as described
   from bigtrain.data.documents import pack_documents as pack_documents
   from bigtrain.data.draws import Draws as Draws
   from bigtrain.data.duplicates import Duplicates as Duplicates

@@ -15,6 +15,7 @@ import numpy as np
 
 from bigtrain.data import records, sources
 from bigtrain.data.augmentation import Map
+from bigtrain.data.descriptions import check_not_described
 from bigtrain.data.reading import Reader
 
 Spec = dict[str, tuple[tuple[int, ...], np.dtype]]
@@ -102,9 +103,10 @@ class Batches:
       workers.
 
     Raises:
-      ValueError: where the batch does not divide by the hosts, or record 0 cannot become part of a
-        batch.
+      ValueError: where the batch does not divide by the hosts, record 0 cannot become part of a
+        batch, or the source only describes its records.
     """
+    check_not_described(self.source)
     if not 0 <= shard < shards:
       raise ValueError(f'data: shard must lie in [0, {shards}), got {shard}')
     if self.batch % shards:

@@ -25,14 +25,18 @@ def train(
   log_every: int = 50,  # Steps between entries of the journal.
   save_every: int = 0,  # Steps between checkpoints; 0 is about three minutes. The end always saves.
   hang_after: float = 1800.0,  # Seconds a batch or device may take; twice that ends it. 0: ever.
+  profile: str = '',  # STEP:COUNT traces so many steps of this start, for XProf or Perfetto.
   progress: Literal['auto', 'off'] = 'auto',  # The live line on a terminal, log lines elsewhere.
   record: Record | None = None,
 ) -> None:
   """Trains, evaluates on the way and at the end, and leaves a run in the workdir."""
   import jax
+  from absl import logging
   from etils import epath
 
+  from bigtrain import compute
   from bigtrain.checks import check_evals, check_training
+  from bigtrain.goodput import line
   from bigtrain.journal import table
   from bigtrain.program import Program
   from bigtrain.train import fit
@@ -46,7 +50,9 @@ def train(
     )
   if hang_after < 0:
     raise ValueError(f'--hang_after counts seconds, or is 0 for never, got {hang_after}')
+  traced = compute.Profile(profile, workdir)
   program = Program(experiment, mesh)
+  program.profile = traced
   check_training(program)
   check_evals(program, experiment.evals)
   if record is not None and jax.process_index() == 0:
@@ -62,7 +68,9 @@ def train(
     hang_after=hang_after,
     progress=progress == 'auto',
   )
+  traced.close()
   if jax.process_index() == 0:
+    logging.info('%s%s', line(program.goodput.read()), compute.memory_said())
     if run.stopped:
       print(f'Stopped at step {run.step} and saved. The same command goes on from there.')
     else:
