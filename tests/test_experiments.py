@@ -14,6 +14,7 @@ from experiments import shakespeare
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FASHION = pathlib.Path('/usr/share/datasets/fashion-mnist')
+EMOJI = pathlib.Path(os.environ.get('BIGTRAIN_DATA', '')) / 'emoji-datasource-16.0.0.tgz'
 
 TINY = {
   'digits': [
@@ -21,6 +22,7 @@ TINY = {
     ['--model=mlp'],
     ['--model=convnet', '--width=16'],
   ],
+  'emoji': [['--width=16', '--epochs=1', '--batch=512']],
   'fashion': [['--width=4', '--epochs=1', '--batch=19000']],
   'stdlib_lm': [
     ['--epochs=0.001', '--vocab=300', '--length=64', '--batch=64', '--depth=1', '--width=32'],
@@ -44,6 +46,8 @@ def test_end_to_end(name, knobs, tmp_path):
   environment = dict(os.environ)
   if name == 'fashion' and not FASHION.exists():
     pytest.skip('Fashion-MNIST is not here: apt-get install dataset-fashion-mnist')
+  if name == 'emoji' and not EMOJI.exists():
+    pytest.skip('the emoji are not in $BIGTRAIN_DATA: npm pack emoji-datasource@16.0.0')
   if name == 'shakespeare':
     text = 'ROMEO: it is the east, and Juliet is the sun.\n' * 300
     (tmp_path / 'tinyshakespeare.txt').write_text(text)

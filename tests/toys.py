@@ -2,6 +2,7 @@
 person's own source."""
 
 import flax.linen as nn
+import jax
 import numpy as np
 import optax
 import pytest
@@ -43,6 +44,16 @@ def check_sentence(do, words, start, kinds=ValueError):
   with pytest.raises(kinds, match=start) as caught:
     do()
   assert [word for word in words if word not in str(caught.value)] == [], str(caught.value)
+
+
+def initialised(model, *inputs, seed=0):
+  """Returns a model's variables with noise added: outputs that start at 0 would make every property
+  hold."""
+  init = jax.jit(lambda key: model.init(key, *inputs, train=False))
+  leaves, structure = jax.tree.flatten(init(jax.random.key(seed)))
+  keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
+  noisy = [p + 0.1 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
+  return jax.tree.unflatten(structure, noisy)
 
 
 def source(size: int = 50) -> data.Arrays:

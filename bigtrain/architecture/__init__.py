@@ -9,8 +9,12 @@ from etils import epy as _epy
 with _epy.lazy_api_imports(globals()):
   from bigtrain.architecture.attentions import attention as attention
   from bigtrain.architecture.convnets import Convnet as Convnet
+  from bigtrain.architecture.cross_attentions import AttentionPool as AttentionPool
+  from bigtrain.architecture.cross_attentions import CrossAttention as CrossAttention
   from bigtrain.architecture.decoders import DecoderLM as DecoderLM
   from bigtrain.architecture.decoders import init_cache as init_cache
+  from bigtrain.architecture.encoder_decoders import EncoderDecoder as EncoderDecoder
+  from bigtrain.architecture.encoders import Encoder as Encoder
   from bigtrain.architecture.experts import Experts as Experts
   from bigtrain.architecture.parts import MLP as MLP
   from bigtrain.architecture.parts import Mirrored as Mirrored
@@ -22,4 +26,6 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.architecture.published import family_of as family_of
   from bigtrain.architecture.stacking import stack_layers as stack_layers
   from bigtrain.architecture.stacking import unstack_layers as unstack_layers
+  from bigtrain.architecture.towers import TwoTowers as TwoTowers
+  from bigtrain.architecture.tubelets import inflated as inflated
   from bigtrain.architecture.vision_transformers import ViT as ViT

@@ -24,6 +24,7 @@ import numpy as np
 
 # The file of this room that holds a family, by `model_type` in Hugging Face's config.json.
 FILES: dict[str, str] = {
+  'bert': 'published_encoders',
   'gemma2': 'published_decoders',
   'gpt2': 'published_decoders',
   'llama': 'published_decoders',
@@ -31,6 +32,8 @@ FILES: dict[str, str] = {
   'mixtral': 'published_decoders',
   'qwen2': 'published_decoders',
   'qwen3': 'published_decoders',
+  't5': 'published_t5',
+  'vit': 'published_encoders',
 }
 
 

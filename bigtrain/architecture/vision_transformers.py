@@ -1,110 +1,137 @@
-"""Vision transformers.
+"""Vision transformers: pictures, spectrograms and videos, cut into patches.
 
-Letters: B examples, L patches, D width, C classes.
+Letters: B examples, L patches (and tokens beside them), D width, C classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bigtrain.architecture.parts import FeedForward, SelfAttention, dense, scaled
-from bigtrain.architecture.spreading import spread
-
-
-class EncoderBlock(nn.Module):
-  """Attention and a feed-forward layer; training skips each with probability `skip`."""
-
-  heads: int
-  dropout: float = 0.0
-  skip: float = 0.0
-  dtype: Any = jnp.float32
-
-  @nn.compact
-  def __call__(self, x_BLD: jax.Array, *, train: bool) -> jax.Array:
-    # A whole layer of an example is left out at once: stochastic depth (Huang et al. 2016).
-    skip = nn.Dropout(self.skip, broadcast_dims=(1, 2), deterministic=not train)
-    init = {'init': nn.initializers.xavier_uniform(), 'dtype': self.dtype}
-    layer = SelfAttention(self.heads, dropout=self.dropout, **init, name='attention')
-    y_BLD = layer(nn.LayerNorm(dtype=self.dtype)(x_BLD), train=train)
-    x_BLD = x_BLD + skip(y_BLD)
-    width = x_BLD.shape[-1]
-    layer = FeedForward(4 * width, 'gelu', self.dropout, use_bias=True, **init, name='feed')
-    return spread(x_BLD + skip(layer(nn.LayerNorm(dtype=self.dtype)(x_BLD), train=train)))
+from bigtrain.architecture import tubelets
+from bigtrain.architecture.cross_attentions import AttentionPool
+from bigtrain.architecture.encoder_blocks import EncoderBlock
+from bigtrain.architecture.parts import dense, scaled
 
 
 class ViT(nn.Module):
   """A vision transformer (Dosovitskiy et al. 2021).
 
+  The defaults have no bias in queries, keys and values and start with even probabilities. The
+  original is `pool='cls', attention_bias=True`; with `epsilon=1e-12` it is Hugging Face's.
+
   Attributes:
-    classes: Outputs.
-    patch: Side of a patch, pixels.
+    classes: Outputs; None gives the pooled features [B, D] instead.
+    patch: Side of a patch, pixels; or a side for each axis, such as (16, 8) for a spectrogram [B,
+      time, frequency, 1], and (2, 16, 16) for a video (ViViT's joint attention in space and time,
+      Arnab et al. 2021, model 1).
     overlap: Whether each patch sees half of its side more all around, which spares a model of few
       images from learning what lies across a seam (Wang et al. 2022, PVT v2, section 3.2).
     depth: Blocks.
     width: D.
     heads: Attention heads.
-    pool: 'mean' over patches, or 'cls', a token of its own.
+    hidden: Width inside the feed-forward layers; None is 4 D.
+    pool: 'mean' over patches, 'cls', a token of its own, 'map', attention by a learned query (Zhai
+      et al. 2022), or 'none', which gives all patches: [B, L, C] or [B, L, D].
+    position: 'learned', 'sinusoidal' along each axis, or 'none'.
+    registers: Tokens beside the patches for attention to write on; no output is made of them
+      (Darcet et al. 2024).
+    attention_bias: Whether queries, keys, values and the output of attention have biases.
+    epsilon: Of the norms.
     dropout: Share left out of embeddings and of each layer's output in training.
+    attention_dropout: Share of attention weights left out in training.
     stochastic_depth: Probability of skipping a layer of the last block; falls linearly to 0 at the
       first.
+    shape: Of an image, (axes..., channels), to be checked; needed for Hugging Face's files.
     dtype: Of the computation.
   """
 
-  classes: int
-  patch: int
+  classes: int | None
+  patch: int | Sequence[int]
   depth: int = 4
   width: int = 64
   heads: int = 4
+  hidden: int | None = None
   pool: str = 'mean'
+  position: str = 'learned'
+  registers: int = 0
   overlap: bool = False
+  attention_bias: bool = False
+  epsilon: float = 1e-6
   dropout: float = 0.0
+  attention_dropout: float = 0.0
   stochastic_depth: float = 0.0
+  shape: Sequence[int] | None = None
   dtype: Any = jnp.float32
 
   @nn.compact
   def __call__(self, image: jax.Array, *, train: bool) -> jax.Array:
-    """Maps images [B, height, width, channels] to logits [B, C]; uint8 is scaled to [0, 1]."""
+    """Maps images [B, axes..., channels] to logits [B, C]; uint8 is scaled to [0, 1].
+
+    Raises:
+      ValueError: A knob has no such choice, or the image does not divide by the patch.
+    """
+    if self.pool not in ('mean', 'cls', 'map', 'none'):
+      raise ValueError(f"pool must be 'mean', 'cls', 'map' or 'none', got {self.pool!r}")
+    if self.shape is not None and image.shape[1:] != tuple(self.shape):
+      raise ValueError(f'images must have shape {tuple(self.shape)}, got {image.shape[1:]}')
     image = scaled(image)
-    B, height, width, _ = image.shape
-    p = self.patch
-    if height % p or width % p:
-      raise ValueError(f'the image must divide by patches of {p} pixels, got {(height, width)}')
-    # Pixels of a patch as features: a strided convolution, as one product.
-    x_BLD = patches(image, p)
-    if self.overlap:
-      if p % 2:
-        raise ValueError(f'patches that overlap must have an even side, got {p}')
-      # What is around a patch: four patches of the image moved by half a patch each way.
-      h = p // 2
-      wide = jnp.pad(image, ((0, 0), (h, h), (h, h), (0, 0)))
-      corners = [wide[:, i : i + height, j : j + width] for i in (0, p) for j in (0, p)]
-      x_BLD = jnp.concatenate([patches(corner, p) for corner in corners], axis=-1)
-    x_BLD = dense(self.width, dtype=self.dtype, name='embed')(x_BLD)
-    if self.pool == 'cls':
-      token = self.param('cls_embed', nn.initializers.zeros, (1, 1, self.width))
-      token = jnp.broadcast_to(token, (B, 1, self.width)).astype(x_BLD.dtype)
-      x_BLD = jnp.concatenate([token, x_BLD], axis=1)
-    elif self.pool != 'mean':
-      raise ValueError(f"pool must be 'mean' or 'cls', got {self.pool!r}")
-    positions = nn.initializers.normal(self.width**-0.5)
-    x_BLD = x_BLD + self.param('position_embed', positions, x_BLD.shape[1:]).astype(x_BLD.dtype)
+    cut = tubelets.surroundings if self.overlap else tubelets.patches
+    x_BLD = dense(self.width, dtype=self.dtype, name='embed')(cut(image, self.patch))
+    sides = tubelets.sides(self.patch, image.shape)
+    counts = [axis // side for axis, side in zip(image.shape[1:-1], sides, strict=True)]
+    x_BLD = self._placed(x_BLD, counts)
+    if self.registers:
+      x_BLD = self._beside('registers', nn.initializers.normal(0.02), self.registers, x_BLD)
     x_BLD = nn.Dropout(self.dropout, deterministic=not train)(x_BLD)
     for i in range(self.depth):
-      skip = self.stochastic_depth * i / max(1, self.depth - 1)
-      block = EncoderBlock(self.heads, self.dropout, skip, self.dtype, name=f'block_{i}')
+      block = EncoderBlock(
+        self.heads,
+        hidden=self.hidden,
+        attention_bias=self.attention_bias,
+        epsilon=self.epsilon,
+        dropout=self.dropout,
+        attention_dropout=self.attention_dropout,
+        skip=self.stochastic_depth * i / max(1, self.depth - 1),
+        dtype=self.dtype,
+        name=f'block_{i}',
+      )
       x_BLD = block(x_BLD, train=train)
-    x_BLD = nn.LayerNorm(dtype=self.dtype, name='out_norm')(x_BLD)
-    x_BD = x_BLD[:, 0] if self.pool == 'cls' else x_BLD.mean(axis=1)
+    x_BLD = nn.LayerNorm(self.epsilon, dtype=self.dtype, name='out_norm')(x_BLD)
+    y = self._pooled(x_BLD[:, self.registers :])
+    if self.classes is None:
+      return y
     head = dense(self.classes, kernel_init=nn.initializers.zeros, dtype=self.dtype, name='head')
-    return head(x_BD)
+    return head(y)
 
+  def _placed(self, x_BLD: jax.Array, counts: list[int]) -> jax.Array:
+    """Puts the token of its own before the patches, and adds where each is."""
+    if self.pool == 'cls':
+      x_BLD = self._beside('cls_embed', nn.initializers.zeros, 1, x_BLD)
+    if self.position == 'learned':
+      init = nn.initializers.normal(self.width**-0.5)
+      return x_BLD + self.param('position_embed', init, x_BLD.shape[1:]).astype(x_BLD.dtype)
+    if self.position == 'sinusoidal':
+      places = jnp.asarray(tubelets.grid_positions(counts, self.width), x_BLD.dtype)
+      return x_BLD + jnp.pad(places, ((x_BLD.shape[1] - len(places), 0), (0, 0)))
+    if self.position != 'none':
+      raise ValueError(f"position must be 'learned', 'sinusoidal' or 'none', got {self.position!r}")
+    return x_BLD
 
-def patches(image: jax.Array, side: int) -> jax.Array:
-  """Cuts images [B, height, width, channels] into patches, [B, L, side * side * channels]."""
-  B, height, width, channels = image.shape
-  x = image.reshape(B, height // side, side, width // side, side, channels).swapaxes(2, 3)
-  return x.reshape(B, height * width // side**2, side * side * channels)
+  def _beside(self, name: str, init: Any, count: int, x_BLD: jax.Array) -> jax.Array:
+    """Puts learned tokens before the sequence, the same for every example."""
+    tokens = self.param(name, init, (1, count, self.width))
+    tokens = jnp.broadcast_to(tokens, (len(x_BLD), count, self.width)).astype(x_BLD.dtype)
+    return jnp.concatenate([tokens, x_BLD], axis=1)
+
+  def _pooled(self, x_BLD: jax.Array) -> jax.Array:
+    if self.pool == 'map':
+      pool = AttentionPool(self.heads, self.hidden, epsilon=self.epsilon, dtype=self.dtype)
+      return pool.copy(name='pool')(x_BLD)
+    if self.pool == 'cls':
+      return x_BLD[:, 0]
+    return x_BLD.mean(axis=1) if self.pool == 'mean' else x_BLD

@@ -5,18 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toys import initialised
 
 from bigtrain import architecture
-from bigtrain.architecture import convnets, parts, vision_transformers
-
-
-def initialised(model, x, seed=0):
-  variables = model.init(jax.random.key(seed), x, train=False)
-  # Outputs that start at 0 would make every property hold.
-  leaves, structure = jax.tree.flatten(variables)
-  keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
-  noisy = [p + 0.1 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
-  return jax.tree.unflatten(structure, noisy)
+from bigtrain.architecture import convnets, parts
 
 
 def count(variables):
@@ -249,37 +241,3 @@ def test_a_mirrored_model_takes_an_image_for_its_mirror_image_in_evaluation_alon
     model.apply(variables, image, train=True), net.apply(own, image, train=True), rtol=1e-5
   )
   assert not np.allclose(mean, net.apply(own, image, train=False))
-
-
-def test_patches_are_the_squares_of_an_image_row_by_row():
-  image = jax.random.normal(jax.random.key(0), (2, 4, 6, 3))
-  want = [image[:, i : i + 2, j : j + 2].reshape(2, -1) for i in (0, 2) for j in (0, 2, 4)]
-  np.testing.assert_array_equal(vision_transformers.patches(image, 2), jnp.stack(want, axis=1))
-
-
-@pytest.mark.parametrize('overlap', [False, True])
-def test_a_patch_sees_half_its_side_around_it_where_patches_overlap(overlap):
-  # Without blocks the features of a patch depend on what it was embedded from, and no more.
-  model = architecture.ViT(classes=2, patch=4, depth=0, width=8, overlap=overlap)
-  image = jnp.ones((1, 12, 12, 1))
-  variables = initialised(model, image)
-
-  def embedded(image):
-    _, kept = model.apply(variables, image, train=False, capture_intermediates=True)
-    return kept['intermediates']['embed']['__call__'][0][0].reshape(3, 3, 8)
-
-  base = embedded(image)
-  seen = np.zeros((12, 12), bool)
-  for row in range(12):
-    for column in range(12):
-      changed = embedded(image.at[0, row, column].set(2.0))
-      seen[row, column] = np.abs(changed - base)[1, 1].max() > 1e-6
-  want = np.zeros((12, 12), bool)
-  want[slice(2, 10) if overlap else slice(4, 8), slice(2, 10) if overlap else slice(4, 8)] = True
-  np.testing.assert_array_equal(seen, want)
-
-
-def test_patches_of_odd_side_cannot_overlap():
-  model = architecture.ViT(classes=2, patch=3, overlap=True)
-  with pytest.raises(ValueError, match='even side, got 3'):
-    model.init(jax.random.key(0), jnp.zeros((1, 6, 6, 1)), train=False)
