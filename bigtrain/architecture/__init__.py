@@ -9,9 +9,12 @@ from etils import epy as _epy
 with _epy.lazy_api_imports(globals()):
   from bigtrain.architecture.attentions import attention as attention
   from bigtrain.architecture.convnets import Convnet as Convnet
+  from bigtrain.architecture.convnexts import CONVNEXTS as CONVNEXTS
+  from bigtrain.architecture.convnexts import ConvNeXt as ConvNeXt
   from bigtrain.architecture.decoders import DecoderLM as DecoderLM
   from bigtrain.architecture.decoders import init_cache as init_cache
   from bigtrain.architecture.experts import Experts as Experts
+  from bigtrain.architecture.mixers import Mixer as Mixer
   from bigtrain.architecture.parts import MLP as MLP
   from bigtrain.architecture.parts import Mirrored as Mirrored
   from bigtrain.architecture.parts import gelu as gelu
@@ -20,6 +23,13 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.architecture.positions import rotary as rotary
   from bigtrain.architecture.published import family as family
   from bigtrain.architecture.published import family_of as family_of
+  from bigtrain.architecture.recurrent import RecurrentClassifier as RecurrentClassifier
+  from bigtrain.architecture.recurrent import RecurrentLayers as RecurrentLayers
+  from bigtrain.architecture.recurrent import RecurrentLM as RecurrentLM
+  from bigtrain.architecture.resnets import RESNETS as RESNETS
+  from bigtrain.architecture.resnets import ResNet as ResNet
+  from bigtrain.architecture.spectrograms import OnSpectrogram as OnSpectrogram
+  from bigtrain.architecture.spectrograms import log_mel as log_mel
   from bigtrain.architecture.stacking import stack_layers as stack_layers
   from bigtrain.architecture.stacking import unstack_layers as unstack_layers
   from bigtrain.architecture.vision_transformers import ViT as ViT

@@ -5,7 +5,7 @@ Letters: B examples, H height, W width, D channels, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -15,6 +15,7 @@ import numpy as np
 
 from bigtrain.architecture.convnets import Conv
 from bigtrain.architecture.parts import dense, gelu, scaled
+from bigtrain.architecture.published import Family, Published, same, transposed, turned
 
 # Published sizes (Liu et al. 2022, section 3): `ConvNeXt(1000, **CONVNEXTS['tiny'])`.
 CONVNEXTS: dict[str, dict[str, Any]] = {
@@ -24,7 +25,7 @@ CONVNEXTS: dict[str, dict[str, Any]] = {
   'large': {'blocks': (3, 3, 27, 3), 'widths': (192, 384, 768, 1536)},
 }
 _INIT = nn.initializers.truncated_normal(0.02)
-_EPSILON = 1e-6  # Of every norm.
+_EPSILON = 1e-6  # Of norms.
 
 
 class ConvNeXt(nn.Module):
@@ -41,6 +42,7 @@ class ConvNeXt(nn.Module):
     stochastic_depth: Probability of skipping the last block; falls linearly to 0 at the first
       (Huang et al. 2016).
     dropout: Share of the pooled features that training leaves out.
+    out_epsilon: Of the last norm; that of the others is 1e-6.
     dtype: Of the computation.
   """
 
@@ -52,6 +54,7 @@ class ConvNeXt(nn.Module):
   layer_scale: float = 1e-6
   stochastic_depth: float = 0.0
   dropout: float = 0.0
+  out_epsilon: float = _EPSILON
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -79,12 +82,12 @@ class ConvNeXt(nn.Module):
           self.size, self.layer_scale, skip, self.dtype, name=f'stage_{stage}_block_{i}'
         )
         x, number = block(x, train=train), number + 1
-    x_BD = self._norm('out_norm')(x.mean(axis=(1, 2)))
+    x_BD = self._norm('out_norm', self.out_epsilon)(x.mean(axis=(1, 2)))
     x_BD = nn.Dropout(self.dropout, deterministic=not train)(x_BD)
     return dense(self.classes, kernel_init=_INIT, dtype=self.dtype, name='head')(x_BD)
 
-  def _norm(self, name: str) -> nn.LayerNorm:
-    return nn.LayerNorm(epsilon=_EPSILON, dtype=self.dtype, name=name)
+  def _norm(self, name: str, epsilon: float = _EPSILON) -> nn.LayerNorm:
+    return nn.LayerNorm(epsilon=epsilon, dtype=self.dtype, name=name)
 
 
 class ConvNeXtBlock(nn.Module):
@@ -154,3 +157,75 @@ class DepthwiseConv(nn.Module):
     for i, row_DWV in enumerate(rows_SDWV):
       y_DPV = y_DPV + x_DBHW[:, :, i : i + H].reshape(D, B * H, W) @ row_DWV
     return bias + y_DPV.reshape(D, B, H, W).transpose(1, 2, 3, 0)
+
+
+_HWIO = (2, 3, 1, 0)  # Of a kernel that PyTorch keeps as [out, in, height, width].
+
+
+def _from_config(config: Mapping[str, Any]) -> ConvNeXt:
+  if (act := config.get('hidden_act', 'gelu')) != 'gelu':
+    raise ValueError(f"hidden_act of a ConvNeXt must be 'gelu', got {act!r}")
+  classes = len(config['id2label']) if 'id2label' in config else config.get('num_labels', 2)
+  return ConvNeXt(
+    classes,
+    tuple(config['depths']),
+    tuple(config['hidden_sizes']),
+    config.get('patch_size', 4),
+    layer_scale=config.get('layer_scale_init_value', 1e-6),
+    stochastic_depth=config.get('drop_path_rate', 0.0),
+    out_epsilon=config.get('layer_norm_eps', 1e-12),
+  )
+
+
+def _to_config(model: Any) -> dict[str, Any]:
+  if not isinstance(model, ConvNeXt) or model.size != 7:
+    raise ValueError('a published ConvNeXt has kernels of 7')
+  return {
+    'model_type': 'convnext',
+    'architectures': ['ConvNextForImageClassification'],
+    'patch_size': model.patch,
+    'num_stages': len(model.blocks),
+    'hidden_sizes': list(model.widths),
+    'depths': list(model.blocks),
+    'layer_norm_eps': model.out_epsilon,
+    'layer_scale_init_value': model.layer_scale,
+    'drop_path_rate': model.stochastic_depth,
+    'id2label': {str(i): f'LABEL_{i}' for i in range(model.classes)},
+  }
+
+
+def _names(model: ConvNeXt) -> dict[str, Published]:
+  names = {}
+
+  def kernel(ours: str, theirs: str, change: Any) -> None:
+    names[f'{ours}/kernel'] = change(f'{theirs}.weight')
+    names[f'{ours}/bias'] = same(f'{theirs}.bias')
+
+  def norm(ours: str, theirs: str) -> None:
+    names[f'{ours}/scale'] = same(f'{theirs}.weight')
+    names[f'{ours}/bias'] = same(f'{theirs}.bias')
+
+  def convolution(name: str) -> Published:
+    return turned(name, _HWIO)
+
+  kernel('embed', 'convnext.embeddings.patch_embeddings', convolution)
+  norm('embed_norm', 'convnext.embeddings.layernorm')
+  norm('out_norm', 'convnext.layernorm')
+  kernel('head', 'classifier', transposed)
+  for stage, count in enumerate(model.blocks):
+    above = f'convnext.encoder.stages.{stage}'
+    if stage:
+      norm(f'stage_{stage}_norm', f'{above}.downsampling_layer.0')
+      kernel(f'stage_{stage}_halve', f'{above}.downsampling_layer.1', convolution)
+    for i in range(count):
+      ours, theirs = f'stage_{stage}_block_{i}', f'{above}.layers.{i}'
+      kernel(f'{ours}/conv', f'{theirs}.dwconv', convolution)
+      norm(f'{ours}/norm', f'{theirs}.layernorm')
+      kernel(f'{ours}/up', f'{theirs}.pwconv1', transposed)
+      kernel(f'{ours}/down', f'{theirs}.pwconv2', transposed)
+      if model.layer_scale:
+        names[f'{ours}/gain'] = same(f'{theirs}.layer_scale_parameter')
+  return names
+
+
+FAMILIES = {'convnext': Family(_from_config, _to_config, _names)}

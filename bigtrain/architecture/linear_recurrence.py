@@ -39,7 +39,7 @@ def linear_scan(a: jax.Array, b: jax.Array, first: jax.Array | None = None) -> j
     h, [B, L, ...].
   """
   if first is not None:
-    b = b.at[:, 0].add(a[:, 0] * first)
+    b = jnp.asarray(b).at[:, 0].add(a[:, 0] * first)
 
   def joined(earlier, later):
     return earlier[0] * later[0], later[0] * earlier[1] + later[1]

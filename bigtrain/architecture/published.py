@@ -22,7 +22,10 @@ import flax.linen as nn
 import numpy as np
 
 # The file of this room that holds a family, by `model_type` in Hugging Face's config.json.
-FILES: dict[str, str] = {}
+FILES: dict[str, str] = {
+  'convnext': 'convnexts',
+  'resnet': 'resnets',
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,7 @@ Letters: B examples, H height, W width, D channels, C classes.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from bigtrain.architecture.convnets import Conv, overlapping_maxima
 from bigtrain.architecture.parts import dense, scaled
+from bigtrain.architecture.published import Family, Published, same, transposed, turned
 
 # Published sizes by their number of layers (He et al. 2016, table 1): `ResNet(10, **RESNETS[50])`.
 RESNETS: dict[int, dict[str, Any]] = {
@@ -131,3 +132,68 @@ def normalizer(norm: str, groups: int, train: bool, dtype: Any) -> Any:
   if norm == 'group':
     return functools.partial(nn.GroupNorm, groups, dtype=dtype)
   raise ValueError(f"norm must be 'batch' or 'group', got {norm!r}")
+
+
+_HWIO = (2, 3, 1, 0)  # Of a kernel that PyTorch keeps as [out, in, height, width].
+
+
+def _from_config(config: Mapping[str, Any]) -> ResNet:
+  sizes, kind = list(config['hidden_sizes']), config.get('layer_type', 'bottleneck')
+  width = sizes[0] // 4 if kind == 'bottleneck' else sizes[0]
+  asked = {
+    'embedding_size': (config.get('embedding_size', 64), width),
+    'hidden_sizes': (sizes, [sizes[0] * 2**i for i in range(len(sizes))]),
+    'hidden_act': (config.get('hidden_act', 'relu'), 'relu'),
+    'downsample_in_first_stage': (config.get('downsample_in_first_stage', False), False),
+    'downsample_in_bottleneck': (config.get('downsample_in_bottleneck', False), False),
+  }
+  for key, (got, can) in asked.items():
+    if got != can:
+      raise ValueError(f'{key} of a ResNet must be {can!r}, got {got!r}')
+  classes = len(config['id2label']) if 'id2label' in config else config.get('num_labels', 2)
+  return ResNet(classes, tuple(config['depths']), kind == 'bottleneck', width)
+
+
+def _to_config(model: Any) -> dict[str, Any]:
+  if not isinstance(model, ResNet) or model.norm != 'batch' or model.small:
+    raise ValueError('a published ResNet has batch norms and the stem of large images')
+  outside = model.width * (4 if model.bottleneck else 1)
+  return {
+    'model_type': 'resnet',
+    'architectures': ['ResNetForImageClassification'],
+    'embedding_size': model.width,
+    'hidden_sizes': [outside * 2**i for i in range(len(model.blocks))],
+    'depths': list(model.blocks),
+    'layer_type': 'bottleneck' if model.bottleneck else 'basic',
+    'id2label': {str(i): f'LABEL_{i}' for i in range(model.classes)},
+  }
+
+
+def _names(model: ResNet) -> dict[str, Published]:
+  names = {
+    'head/kernel': transposed('classifier.1.weight'),
+    'head/bias': same('classifier.1.bias'),
+  }
+
+  def layer(conv: str, norm: str, theirs: str) -> None:
+    names[f'{conv}/kernel'] = turned(f'{theirs}.convolution.weight', _HWIO)
+    names[f'{norm}/scale'] = same(f'{theirs}.normalization.weight')
+    names[f'{norm}/bias'] = same(f'{theirs}.normalization.bias')
+    for ours, their in (('mean', 'running_mean'), ('var', 'running_var')):
+      names[f'batch_stats/{norm}/{ours}'] = same(f'{theirs}.normalization.{their}')
+
+  layer('stem', 'stem_norm', 'resnet.embedder.embedder')
+  for stage, count in enumerate(model.blocks):
+    for i in range(count):
+      ours = f'stage_{stage}_block_{i}'
+      theirs = f'resnet.encoder.stages.{stage}.layers.{i}'
+      if not i and (stage or model.bottleneck):
+        layer(f'{ours}/shortcut', f'{ours}/shortcut_norm', f'{theirs}.shortcut')
+      for j in range(3 if model.bottleneck else 2):
+        layer(f'{ours}/conv_{j}', f'{ours}/norm_{j}', f'{theirs}.layer.{j}')
+  return names
+
+
+FAMILIES = {
+  'resnet': Family(_from_config, _to_config, _names, ignored=(r'.*\.num_batches_tracked',))
+}
