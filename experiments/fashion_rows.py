@@ -3,7 +3,9 @@
   python -m experiments.fashion_rows --workdir=/tmp/rows
   python -m experiments.fashion_rows --workdir=/tmp/rows-lstm --kind=lstm
 
-MEASURED
+Test accuracy after one epoch, one seed: the GRU 0.884 (0.878 to 0.890), the LSTM 0.868 (0.862 to
+0.875), the gated linear recurrence (RG-LRU) 0.867 (0.860 to 0.874); 1 minute on 2 CPU cores that
+other work shared. An SVM on whole pictures reaches 0.900.
 """
 
 from typing import Literal
@@ -19,7 +21,7 @@ def experiment(
   depth: int = 2,
   width: int = 96,
   dropout: float = 0.1,
-  epochs: float = 3.0,
+  epochs: float = 1.0,
   lr: float = 3e-3,  # At the peak of the schedule.
   decay: float = 0.1,
   seed: int = 0,

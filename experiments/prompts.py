@@ -3,7 +3,8 @@
   python -m experiments.prompts --workdir=/tmp/prompts
   python -m experiments.prompts --workdir=/tmp/prompts-vit --model=vit
 
-MEASURED
+The convnet, one seed: 0.949 test accuracy (0.928 to 0.971), 0.930 held out; 1 minute on 2 CPU cores
+that other work shared. Each language has one voice, so the voice is as good a sign as the words.
 """
 
 from typing import Literal
@@ -20,7 +21,7 @@ def experiment(
   bands: int = 32,  # Of the spectrogram.
   width: int = 16,  # Channels of the convnet's first stage; a quarter of the transformer's width.
   augment: bool = True,  # Shift by up to 0.1 s, make louder or softer, add noise.
-  epochs: int = 20,
+  epochs: int = 3,
   lr: float = 3e-3,  # At the peak of the schedule.
   decay: float = 0.1,
   seed: int = 0,

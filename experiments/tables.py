@@ -1,9 +1,11 @@
 """A perceptron on tables: incomes of 1994 (Adult), or prices of houses in California.
 
   python -m experiments.tables --workdir=/tmp/adult
-  python -m experiments.tables --workdir=/tmp/houses --table=houses
+  python -m experiments.tables --workdir=/tmp/houses --table=houses --epochs=60 --swap=0
 
-MEASURED
+One seed, test rows, 1 minute each on 2 CPU cores that other work shared: ROC-AUC of incomes 0.913
+(held out 0.912), where boosted trees have 0.931 on the same split; squared error of prices 0.239
+(held out 0.279), where trees have 0.210. The perceptron loses on both tables.
 """
 
 from typing import Literal
@@ -20,7 +22,7 @@ def experiment(
   width: int = 256,
   dropout: float = 0.2,
   swap: float = 0.1,  # Share of numbers that training takes from another row.
-  epochs: int = 20,
+  epochs: int = 10,
   lr: float = 2e-3,  # At the peak of the schedule.
   decay: float = 0.1,
   seed: int = 0,
@@ -47,20 +49,20 @@ def experiment(
 
   # Metrics: the ranking of incomes, the squared error of prices (in 100,000 dollars).
   if table == 'adult':
-    metrics = evaluation.sigmoid_cross_entropy, evaluation.Classification()
+    objective, evaluator = evaluation.sigmoid_cross_entropy, evaluation.Classification()
   else:
-    metrics = (evaluation.mean_squared_error,)
+    objective, evaluator = evaluation.mean_squared_error, None
 
   return Experiment(
     data=data.forever(train, batch, seed=seed, map=change),
     model=model,
-    objective=metrics[0],
+    objective=objective,
     optimizer=tuning.muon(schedule, decay=decay),
     schedule=schedule,
     steps=steps,
     evals={
-      'held_out': Eval(data.once(held_out, 512), *metrics, every=-(-steps // 4)),
-      'test': Eval(data.once(test, 512), *metrics),
+      'held_out': Eval(data.once(held_out, 512), objective, evaluator, every=-(-steps // 4)),
+      'test': Eval(data.once(test, 512), objective, evaluator),
     },
     ema=0.995,
     seed=seed,

@@ -23,11 +23,11 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.architecture.positions import rotary as rotary
   from bigtrain.architecture.published import family as family
   from bigtrain.architecture.published import family_of as family_of
-  from bigtrain.architecture.recurrent import RecurrentClassifier as RecurrentClassifier
   from bigtrain.architecture.recurrent import RecurrentLayers as RecurrentLayers
-  from bigtrain.architecture.recurrent import RecurrentLM as RecurrentLM
   from bigtrain.architecture.resnets import RESNETS as RESNETS
   from bigtrain.architecture.resnets import ResNet as ResNet
+  from bigtrain.architecture.sequence_models import RecurrentClassifier as RecurrentClassifier
+  from bigtrain.architecture.sequence_models import RecurrentLM as RecurrentLM
   from bigtrain.architecture.spectrograms import OnSpectrogram as OnSpectrogram
   from bigtrain.architecture.spectrograms import log_mel as log_mel
   from bigtrain.architecture.stacking import stack_layers as stack_layers

@@ -5,7 +5,7 @@ Letters: B examples, S samples, T frames, W samples of a window, F frequencies, 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -75,7 +75,8 @@ def mel_bands(
   high = rate / 2 if high is None else high
   if not 0 <= low < high <= rate / 2:
     raise ValueError(f'bands must lie between 0 and {rate / 2} Hz, got {low} to {high} Hz')
-  edges = from_mel(np.linspace(*to_mel(np.array([low, high]), scale), bands + 2), scale)
+  first, last = to_mel(np.array([low, high]), scale)
+  edges = from_mel(np.linspace(first, last, bands + 2), scale)
   hertz_F = np.linspace(0, rate / 2, frequencies)
   rising_FM = (hertz_F[:, None] - edges[:-2]) / np.diff(edges)[:-1]
   falling_FM = (edges[2:] - hertz_F[:, None]) / np.diff(edges)[1:]
@@ -91,7 +92,7 @@ def mel_bands(
 
 
 def log_mel(
-  sound_BS: jax.Array,
+  sound_BS: Any,
   rate: int,
   *,
   window: int,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from bigtrain.architecture import linear_recurrence, recurrent, state_spaces
+from bigtrain.architecture import linear_recurrence, recurrent, sequence_models, state_spaces
 
 KINDS = ('lstm', 'gru', 'rglru', 'mamba')
 
@@ -68,7 +68,7 @@ def test_packed_documents_are_read_apart(kind):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_text_cut_anywhere_gives_the_logits_of_the_whole(kind):
-  model = recurrent.RecurrentLM(vocab=11, depth=2, width=8, kind=kind)
+  model = sequence_models.RecurrentLM(vocab=11, depth=2, width=8, kind=kind)
   tokens = jnp.asarray(np.random.default_rng(0).integers(0, 11, (2, 9)))
   variables = noisy(model, tokens, train=False)
   whole = jax.jit(functools.partial(model.apply, train=False))(variables, tokens)
@@ -87,7 +87,7 @@ def test_a_text_cut_anywhere_gives_the_logits_of_the_whole(kind):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_a_language_model_sees_no_future_and_is_features_and_head(kind):
-  model = recurrent.RecurrentLM(vocab=11, depth=2, width=8, kind=kind)
+  model = sequence_models.RecurrentLM(vocab=11, depth=2, width=8, kind=kind)
   tokens = jnp.asarray(np.random.default_rng(0).integers(0, 11, (2, 9)))
   variables = noisy(model, tokens, train=False)
   apply = jax.jit(functools.partial(model.apply, train=False))
@@ -239,7 +239,7 @@ def test_a_new_state_space_has_the_steps_and_rates_of_the_paper():
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('pool', ['mean', 'last'])
 def test_a_classifier_reads_real_positions_alone(kind, pool):
-  model = recurrent.RecurrentClassifier(
+  model = sequence_models.RecurrentClassifier(
     3, kind, depth=1, width=8, pool=pool, bidirectional=kind == 'gru'
   )
   x = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 6, 4, 1)), jnp.uint8)
@@ -280,6 +280,6 @@ def test_what_cannot_be_is_named():
   with pytest.raises(ValueError, match='bidirectional is for lstm and gru'):
     make(layers('mamba', bidirectional=True))
   with pytest.raises(ValueError, match="'mean' or 'last', got 'max'"):
-    make(recurrent.RecurrentClassifier(3, pool='max'))  # pyright: ignore[reportArgumentType]
+    make(sequence_models.RecurrentClassifier(3, pool='max'))  # pyright: ignore[reportArgumentType]
   with pytest.raises(ValueError, match='divide by 4 heads, got 6'):
     linear_recurrence.RGLRU(4).init(jax.random.key(0), x)

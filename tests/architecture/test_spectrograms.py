@@ -26,7 +26,8 @@ def test_mels_are_those_of_the_formulas():
 @pytest.mark.parametrize(('scale', 'even_area'), [('htk', False), ('slaney', True)])
 def test_bands_are_triangles_from_peak_to_peak(scale, even_area):
   bands = spectrograms.mel_bands(4001, RATE, 20, low=50, scale=scale, even_area=even_area)
-  mels = np.linspace(*spectrograms.to_mel(np.array([50, RATE / 2]), scale), 22)
+  first, last = spectrograms.to_mel(np.array([50, RATE / 2]), scale)
+  mels = np.linspace(first, last, 22)
   edges = spectrograms.from_mel(mels, scale)
   hertz = np.arange(4001)  # One frequency a hertz.
   for i in range(20):
