@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from bigtrain import data
 from bigtrain.program import Program
 from experiments import shakespeare
 
@@ -24,6 +25,9 @@ TINY = {
   ],
   'emoji': [['--width=16', '--epochs=1', '--batch=512']],
   'fashion': [['--width=4', '--epochs=1', '--batch=19000']],
+  'fashion_rows': [['--width=8', '--depth=1', '--epochs=0.1', '--batch=1024']],
+  'prompts': [['--width=8', '--epochs=1', '--batch=512', '--seconds=0.4']],
+  'tables': [['--epochs=1', '--width=8'], ['--table=houses', '--epochs=1', '--width=8']],
   'stdlib_lm': [
     ['--epochs=0.001', '--vocab=300', '--length=64', '--batch=64', '--depth=1', '--width=32'],
   ],
@@ -44,10 +48,15 @@ def test_every_experiment_is_here():
 @pytest.mark.parametrize(('name', 'knobs'), CASES)
 def test_end_to_end(name, knobs, tmp_path):
   environment = dict(os.environ)
-  if name == 'fashion' and not FASHION.exists():
+  if name.startswith('fashion') and not FASHION.exists():
     pytest.skip('Fashion-MNIST is not here: apt-get install dataset-fashion-mnist')
   if name == 'emoji' and not EMOJI.exists():
     pytest.skip('the emoji are not in $BIGTRAIN_DATA: npm pack emoji-datasource@16.0.0')
+  if name in ('prompts', 'tables'):
+    try:
+      data.spoken_prompts() if name == 'prompts' else (data.adult(), data.california_housing())
+    except FileNotFoundError as error:
+      pytest.skip(str(error))
   if name == 'shakespeare':
     text = 'ROMEO: it is the east, and Juliet is the sun.\n' * 300
     (tmp_path / 'tinyshakespeare.txt').write_text(text)

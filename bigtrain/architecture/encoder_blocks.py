@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from bigtrain.architecture.norms import norm
 from bigtrain.architecture.parts import FeedForward
 from bigtrain.architecture.self_attention import SelfAttention
+from bigtrain.architecture.spreading import spread
 
 
 class EncoderBlock(nn.Module):
@@ -86,6 +87,6 @@ class EncoderBlock(nn.Module):
     norms = [norm(self.norm, epsilon=self.epsilon, dtype=self.dtype) for _ in range(2)]
     if self.norm_first:
       x_BLD = x_BLD + skip(attention(norms[0](x_BLD), train=train, segment_ids=segment_ids))
-      return x_BLD + skip(feed(norms[1](x_BLD), train=train))
+      return spread(x_BLD + skip(feed(norms[1](x_BLD), train=train)))
     x_BLD = norms[0](x_BLD + skip(attention(x_BLD, train=train, segment_ids=segment_ids)))
-    return norms[1](x_BLD + skip(feed(x_BLD, train=train)))
+    return spread(norms[1](x_BLD + skip(feed(x_BLD, train=train))))

@@ -34,6 +34,8 @@ FILES: dict[str, str] = {
   'qwen3': 'published_decoders',
   't5': 'published_t5',
   'vit': 'published_encoders',
+  'convnext': 'convnexts',
+  'resnet': 'resnets',
 }
 
 

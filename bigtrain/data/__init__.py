@@ -12,6 +12,7 @@ cleaning: steps over records, and a ledger of what they did
 descriptions: records that are not here, for what only compiles
 skipping: damaged records passed over while training
 text_cleaning, text_quality, text_repetition, image_cleaning: such steps
+table_categories: categories as features of 0 and 1
 table_cleaning: what is learned from training rows and applied to any
 label_errors: labels that a model which has not seen them contradicts
 duplicates, image_hashes, contamination: copies within a source, and leaks between parts
@@ -110,6 +111,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.splits import split_stratified as split_stratified
   from bigtrain.data.subwords import bpe as bpe
   from bigtrain.data.subwords import unigram as unigram
+  from bigtrain.data.table_categories import one_hot as one_hot
   from bigtrain.data.table_cleaning import FittedTable as FittedTable
   from bigtrain.data.table_cleaning import fit_table as fit_table
   from bigtrain.data.table_variation import feature_dropout as feature_dropout
