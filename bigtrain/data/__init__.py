@@ -8,7 +8,7 @@ sources: arrays in memory, and what all sources share
 files, lines, tables, audio, shards: sources from a person's own files
 catalogue: TensorFlow Datasets by name
 corpora, pictures, embedded: sources that come with a package, or are found in $BIGTRAIN_DATA
-cleaning: steps over records, and a ledger of what they did
+cleaning, ledgers: steps over records, and what they did
 skipping: damaged records passed over while training
 text_cleaning, text_quality, text_repetition, image_cleaning: such steps
 table_cleaning: what is learned from training rows and applied to any
@@ -43,7 +43,6 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.augmentation import scale as scale
   from bigtrain.data.catalogue import tfds as tfds
   from bigtrain.data.cleaning import Drop as Drop
-  from bigtrain.data.cleaning import Ledger as Ledger
   from bigtrain.data.cleaning import clean as clean
   from bigtrain.data.cleaning import clean_records as clean_records
   from bigtrain.data.contamination import drop_contaminated as drop_contaminated
@@ -83,6 +82,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.label_errors import out_of_fold as out_of_fold
   from bigtrain.data.label_mixing import cutmix as cutmix
   from bigtrain.data.label_mixing import mixup as mixup
+  from bigtrain.data.ledgers import Ledger as Ledger
   from bigtrain.data.lines import json_lines as json_lines
   from bigtrain.data.mixtures import Mixture as Mixture
   from bigtrain.data.mixtures import mix as mix
