@@ -5,10 +5,11 @@ divides a source, `pack` turns a source of texts into one of windows, `mix` deal
 one, and `forever` and `once` turn a source into batches.
 
 sources: arrays in memory, and what all sources share
-files, lines, tables, audio, shards: sources from a person's own files
+files, lines, tables, audio, shards, record_bytes: sources from a person's own files
 catalogue: TensorFlow Datasets by name
 corpora, pictures, embedded: sources that come with a package, or are found in $BIGTRAIN_DATA
 cleaning, ledgers: steps over records, and what they did
+beam_cleaning: the same over many machines
 skipping: damaged records passed over while training
 text_cleaning, text_quality, text_repetition, image_cleaning: such steps
 table_cleaning: what is learned from training rows and applied to any
@@ -41,6 +42,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.augmentation import random_crop as random_crop
   from bigtrain.data.augmentation import random_flip as random_flip
   from bigtrain.data.augmentation import scale as scale
+  from bigtrain.data.beam_cleaning import clean_with_beam as clean_with_beam
   from bigtrain.data.catalogue import tfds as tfds
   from bigtrain.data.cleaning import Drop as Drop
   from bigtrain.data.cleaning import clean as clean

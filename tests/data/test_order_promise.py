@@ -1,7 +1,9 @@
 """The promise of the order: with mixing, packing and shuffling on, the global batch of a step is
 the same bit for bit, however many hosts and workers there are and wherever a run was resumed."""
 
+import functools
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,12 +21,9 @@ def noisy(batch, rng):
   return {**batch, 'noise': rng.random(3)}
 
 
-def stream(how='concat', workers=0):
+def stream(how: Any = 'concat', workers=0):
   """Returns documents packed, mixed along a curriculum, shuffled and augmented."""
-  if how == 'windows':
-    pack = data.pack
-  else:
-    pack = lambda source, length: data.pack_documents(source, length, method=how)  # noqa: E731
+  pack: Any = data.pack if how == 'windows' else functools.partial(data.pack_documents, method=how)
   parts = {name: pack(texts(name, n), 16) for name, n in (('a', 17), ('bb', 9), ('ccc', 5))}
   mixture = data.mix(
     parts,
