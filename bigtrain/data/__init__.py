@@ -19,6 +19,8 @@ splits: stratified, by hash, by document, by position
 cross_validation: k folds; by time
 alphabets, subwords, published: tokenisers
 packing, documents: windows of tokens, over all documents or each for itself
+synthesis: new records made of real images
+predictions: recorded outputs beside the records
 mixtures, dealing: several sources in exact shares
 augmentation, draws: maps over whole batches, and their randomness
 image_variation, label_mixing, text_variation, audio_variation, table_variation: more maps, by kind
@@ -94,6 +96,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.pipelines import Batches as Batches
   from bigtrain.data.pipelines import forever as forever
   from bigtrain.data.pipelines import once as once
+  from bigtrain.data.predictions import with_predictions as with_predictions
   from bigtrain.data.published import load_tokenizer as load_tokenizer
   from bigtrain.data.shards import read_records as read_records
   from bigtrain.data.shards import write_records as write_records
@@ -110,6 +113,8 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.splits import split_stratified as split_stratified
   from bigtrain.data.subwords import bpe as bpe
   from bigtrain.data.subwords import unigram as unigram
+  from bigtrain.data.synthesis import composed_images as composed_images
+  from bigtrain.data.synthesis import moving_images as moving_images
   from bigtrain.data.table_cleaning import FittedTable as FittedTable
   from bigtrain.data.table_cleaning import fit_table as fit_table
   from bigtrain.data.table_variation import feature_dropout as feature_dropout
