@@ -161,7 +161,7 @@ def moving_images(
       'frames=20, speed=(2, 5)'
     )
   own = _checked(place, source, canvas, images, count, seed, key)
-  return Moving(*own, frames, speed)
+  return Moving(**own, frames=frames, speed=speed)
 
 
 def composed_images(
@@ -191,7 +191,7 @@ def composed_images(
   place = 'data.composed_images'
   if layout not in ('anywhere', 'grid'):
     raise ValueError(f'{place}: layout must be anywhere or grid, got {layout!r}')
-  return Composed(*_checked(place, source, canvas, images, count, seed, key), layout)
+  return Composed(**_checked(place, source, canvas, images, count, seed, key), layout=layout)
 
 
 def _checked(
@@ -202,7 +202,7 @@ def _checked(
   count: int,
   seed: int,
   key: str,
-) -> tuple:
+) -> dict[str, Any]:
   """Returns the attributes of `Scenes`."""
   if not len(source):
     raise ValueError(f'{place}: the source holds no record: check its path, split or filter')
@@ -216,7 +216,10 @@ def _checked(
   if 'classes' in about['of']:
     about['classes'] = about['of']['classes']
   label = 'label' if 'label' in first else None
-  return source, (height, width), images, count, seed, key, label, about
+  return {
+    'source': source, 'canvas': (height, width), 'images': images, 'count': count, 'seed': seed,
+    'key': key, 'label': label, 'about': about,
+  }  # fmt: skip
 
 
 def _lay(canvas_HWC: np.ndarray, picture: np.ndarray, top: int, left: int) -> None:

@@ -1,0 +1,56 @@
+"""The side of tf.data in `benchmarks.data`, in a process and a Python of its own.
+
+  python benchmarks/tf_data.py IMAGES.npy LABELS.npy BATCH PAD
+
+Takes one number of batches a line from standard input, and answers each with the seconds that they
+took. TensorFlow stands in no environment of the project: on its path it costs every start seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import numpy as np
+import tensorflow as tf  # pyright: ignore[reportMissingImports]
+
+
+def batches(image: np.ndarray, label: np.ndarray, batch: int, pad: int):
+  """Returns an endless iterator of batches, cropped and flipped whole."""
+  rows, columns = image.shape[1:3]
+
+  def change(image_BHWC, label_B):
+    count = tf.shape(image_BHWC)[0]
+    padded = tf.pad(image_BHWC, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
+    top_B = tf.random.uniform([count], 0, 2 * pad + 1, tf.int32)
+    left_B = tf.random.uniform([count], 0, 2 * pad + 1, tf.int32)
+    across_BW = left_B[:, None] + tf.range(columns)
+    flip_B = tf.random.uniform([count]) < 0.5
+    across_BW = tf.where(flip_B[:, None], across_BW[:, ::-1], across_BW)
+    cut = tf.gather(padded, top_B[:, None] + tf.range(rows), axis=1, batch_dims=1)
+    return tf.gather(cut, across_BW, axis=2, batch_dims=1), label_B
+
+  dataset = tf.data.Dataset.from_tensor_slices((image, label)).cache()
+  dataset = dataset.shuffle(len(image)).repeat().batch(batch, drop_remainder=True)
+  dataset = dataset.map(change, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+  return dataset.as_numpy_iterator()
+
+
+def main() -> None:
+  """Answers until standard input ends."""
+  image, label = np.load(sys.argv[1]), np.load(sys.argv[2])
+  batch, pad = int(sys.argv[3]), int(sys.argv[4])
+  for line in sys.stdin:
+    stream = batches(image, label, batch, pad)
+    for _ in range(4):
+      assert next(stream)[0].shape == (batch, *image.shape[1:])
+    begin = time.perf_counter()
+    for _ in range(int(line)):
+      next(stream)
+    seconds = time.perf_counter() - begin
+    del stream  # Or it would read ahead while others are timed.
+    print(seconds, flush=True)
+
+
+if __name__ == '__main__':
+  main()
