@@ -31,29 +31,29 @@ BATCH, PAD, SIZE = 128, 4, 28
 _WARM = 4  # Batches that are not timed: threads, processes and buffers start.
 _ONLY = flags.DEFINE_enum('only', None, ['images', 'packing', 'cleaning'], 'one table alone')
 _ROUNDS = flags.DEFINE_integer('rounds', 7, 'blocks of each side', lower_bound=1)
-_SECONDS = flags.DEFINE_float('seconds', 0.5, 'about how long a block takes')
+_SECONDS = flags.DEFINE_float('seconds', 0.5, 'how long a block takes', lower_bound=0.01)
 _IMAGES = flags.DEFINE_integer('images', 60_000, 'records', lower_bound=BATCH)
 _TF = flags.DEFINE_string('tf_python', os.environ.get('BIGTRAIN_TF_PYTHON'), 'a Python with tf')
 
-Block = Callable[[int], float]  # From a number of batches to the seconds that they took.
+Block = Callable[[float], float]  # From seconds to the batches a second meanwhile.
 
 
 def timed(make: Callable[[], Iterator[Any]]) -> Block:
-  """Returns a function that takes batches of a new iterator and gives the seconds."""
+  """Returns a function that reads a new iterator for some seconds and gives the rate."""
 
-  def block(count: int) -> float:
+  def block(seconds: float) -> float:
     batches: Any = make()
     for _ in range(_WARM):
       first = next(batches)
     image = first['image'] if isinstance(first, dict) else first[0]
     assert tuple(image.shape) == (BATCH, SIZE, SIZE, 1), image.shape
     assert 'uint8' in str(image.dtype), image.dtype
-    begin = time.perf_counter()
-    for _ in range(count):
+    begin, count = time.perf_counter(), 0
+    while (taken := time.perf_counter() - begin) < seconds:
       next(batches)
-    seconds = time.perf_counter() - begin
+      count += 1
     batches.close()
-    return seconds
+    return count / taken
 
   return block
 
@@ -90,6 +90,7 @@ def torch_side(
   import torch
   from torch.utils import data as torch_data
 
+  torch.set_num_threads(1)  # Its threads wait for each other longer than a batch takes.
   images, labels = torch.from_numpy(image), torch.from_numpy(label)
   rng = np.random.default_rng(0)
 
@@ -140,11 +141,11 @@ class TfData:
       text=True,
     )
 
-  def __call__(self, count: int) -> float:
+  def __call__(self, seconds: float) -> float:
     stdin, stdout = self._process.stdin, self._process.stdout
     assert stdin is not None
     assert stdout is not None
-    stdin.write(f'{count}\n')
+    stdin.write(f'{seconds}\n')
     stdin.flush()
     return float(stdout.readline())
 
@@ -157,14 +158,10 @@ class TfData:
 
 def interleaved(blocks: dict[str, Block]) -> dict[str, np.ndarray]:
   """Returns the examples a second [rounds] of each side, which take a block each in turn."""
-  sizes = {}
-  for name, block in blocks.items():
-    block(8)
-    sizes[name] = max(2, round(16 * _SECONDS.value / block(16)))
   rates = {name: np.zeros(_ROUNDS.value) for name in blocks}
   for turn in range(_ROUNDS.value):
     for name, block in blocks.items():
-      rates[name][turn] = sizes[name] * BATCH / block(sizes[name])
+      rates[name][turn] = BATCH * block(_SECONDS.value)
   return rates
 
 

@@ -2,8 +2,8 @@
 
   python benchmarks/tf_data.py IMAGES.npy LABELS.npy BATCH PAD
 
-Takes one number of batches a line from standard input, and answers each with the seconds that they
-took. TensorFlow stands in no environment of the project: on its path it costs every start seconds.
+Takes one number of seconds a line from standard input, and answers each with the batches a second
+meanwhile. TensorFlow stands in no environment of the project: on its path it costs every start seconds.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ def main() -> None:
     stream = batches(image, label, batch, pad)
     for _ in range(4):
       assert next(stream)[0].shape == (batch, *image.shape[1:])
-    begin = time.perf_counter()
-    for _ in range(int(line)):
+    begin, count = time.perf_counter(), 0
+    while (taken := time.perf_counter() - begin) < float(line):
       next(stream)
-    seconds = time.perf_counter() - begin
+      count += 1
     del stream  # Or it would read ahead while others are timed.
-    print(seconds, flush=True)
+    print(count / taken, flush=True)
 
 
 if __name__ == '__main__':
