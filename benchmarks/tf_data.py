@@ -3,7 +3,7 @@
   python benchmarks/tf_data.py IMAGES.npy LABELS.npy BATCH PAD
 
 Takes one number of seconds a line from standard input, and answers each with the batches a second
-meanwhile. TensorFlow stands in no environment of the project: on its path it costs every start seconds.
+meanwhile. TensorFlow is in no environment of the project: where it is, it costs every start seconds.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import time
 
 import numpy as np
-import tensorflow as tf  # pyright: ignore[reportMissingImports]
+import tensorflow as tf  # pyright: ignore
 
 
 def batches(image: np.ndarray, label: np.ndarray, batch: int, pad: int):
@@ -20,12 +20,12 @@ def batches(image: np.ndarray, label: np.ndarray, batch: int, pad: int):
   rows, columns = image.shape[1:3]
 
   def change(image_BHWC, label_B):
-    count = tf.shape(image_BHWC)[0]
+    shape = tf.shape(image_BHWC)[:1]
     padded = tf.pad(image_BHWC, [[0, 0], [pad, pad], [pad, pad], [0, 0]])
-    top_B = tf.random.uniform([count], 0, 2 * pad + 1, tf.int32)
-    left_B = tf.random.uniform([count], 0, 2 * pad + 1, tf.int32)
+    top_B = tf.random.uniform(shape, 0, 2 * pad + 1, tf.int32)
+    left_B = tf.random.uniform(shape, 0, 2 * pad + 1, tf.int32)
     across_BW = left_B[:, None] + tf.range(columns)
-    flip_B = tf.random.uniform([count]) < 0.5
+    flip_B = tf.random.uniform(shape) < 0.5
     across_BW = tf.where(flip_B[:, None], across_BW[:, ::-1], across_BW)
     cut = tf.gather(padded, top_B[:, None] + tf.range(rows), axis=1, batch_dims=1)
     return tf.gather(cut, across_BW, axis=2, batch_dims=1), label_B
