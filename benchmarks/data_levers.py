@@ -80,8 +80,8 @@ def labels(seed: int) -> Arms:
   found = data.find_label_errors(probabilities, label)
   hits = wrong[found.indices].sum()
   print(
-    f'  seed {seed}: {wrong.sum()} labels are wrong, {len(found.indices)} suspected, {hits} of them '
-    'rightly',
+    f'  seed {seed}: {wrong.sum()} labels are wrong, {len(found.indices)} suspected, {hits} '
+    'of them rightly',
     flush=True,
   )
   cleaned = data.drop_label_errors(noisy, found)

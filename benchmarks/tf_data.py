@@ -3,7 +3,7 @@
   python benchmarks/tf_data.py IMAGES.npy LABELS.npy BATCH PAD
 
 Takes one number of seconds a line from standard input, and answers each with the batches a second
-meanwhile. TensorFlow is in no environment of the project: where it is, it costs every start seconds.
+meanwhile. TensorFlow is in no environment of the project: it would cost every start seconds.
 """
 
 from __future__ import annotations
