@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bigtrain.data import Batches, records, views
+from bigtrain.data import Batches, Ledger, records, views
 from bigtrain.page import Html, bars, join, note, picture, side, table, tag, text
 
 _SEQUENCES = 4  # Rows of tokens shown.
@@ -266,12 +266,14 @@ def _report(key: str, report: Any) -> Html:
   if key == 'sources':
     return join(join([tag('h3', name), _about(about)]) for name, about in report.items())
   if isinstance(report, Mapping) and {'steps', 'totals', 'rows'} <= report.keys():
-    head = ['step', 'outcome', 'reason', 'records', 'example']
+    head = ['step', 'outcome', 'reason', 'records', 'share', 'example']
+    ledger = Ledger.from_dict(report)
     rows = []
     for step, outcome, reason, count, examples in report['rows']:
       number, before, after = examples[0] if examples else ('', '', '')
       arrow = f' -> {after!r}' if outcome == 'changed' else ''
-      rows.append((step, outcome, reason, count, f'{number}: {before!r}{arrow}'))
+      share = ledger.share(count)
+      rows.append((step, outcome, reason, count, share, f'{number}: {before!r}{arrow}'))
     return join([_value(report['totals']), table(head, rows)])
   return _value(report)
 

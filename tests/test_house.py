@@ -249,9 +249,9 @@ def libraries(root: pathlib.Path) -> Iterator[str]:
               ('make_mesh', 'axis_shapes')}  # fmt: skip
   for path, _, tree in modules(root, 'bigtrain', 'experiments', 'benchmarks'):
     for line, target, _ in imports(path, tree):
-      banned = {'tensorflow', 'clu', 'tiktoken', 'albumentations', 'aqt', 'vizier'}
+      banned = {'clu', 'tiktoken', 'albumentations', 'aqt', 'vizier'}
       if not path.startswith('benchmarks/'):
-        banned |= {'torch', 'torchvision', 'torchmetrics'}
+        banned |= {'tensorflow', 'torch', 'torchvision', 'torchmetrics'}
       if gone.search(target) or target.split('.')[0] in banned:
         yield f'{path}:{line}: imports {target}'
     for node in ast.walk(tree):

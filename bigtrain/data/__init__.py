@@ -5,11 +5,13 @@ divides a source, `pack` turns a source of texts into one of windows, `mix` deal
 one, and `forever` and `once` turn a source into batches.
 
 sources: arrays in memory, and what all sources share
-files, lines, tables, audio, shards: sources from a person's own files
+files, lines, tables, audio, shards, record_bytes: sources from a person's own files
 catalogue: TensorFlow Datasets by name
 corpora, pictures, embedded: sources that come with a package, or are found in $BIGTRAIN_DATA
 cleaning: steps over records, and a ledger of what they did
 descriptions: records that are not here, for what only compiles
+cleaning, ledgers: steps over records, and what they did
+beam_cleaning: the same over many machines
 skipping: damaged records passed over while training
 text_cleaning, text_quality, text_repetition, image_cleaning: such steps
 table_categories: categories as features of 0 and 1
@@ -20,6 +22,8 @@ splits: stratified, by hash, by document, by position
 cross_validation: k folds; by time
 alphabets, subwords, published: tokenisers
 packing, documents: windows of tokens, over all documents or each for itself
+synthesis: new records made of real images
+predictions: recorded outputs beside the records
 mixtures, dealing: several sources in exact shares
 augmentation, draws: maps over whole batches, and their randomness
 image_variation, label_mixing, text_variation, audio_variation, table_variation: more maps, by kind
@@ -43,9 +47,9 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.augmentation import random_crop as random_crop
   from bigtrain.data.augmentation import random_flip as random_flip
   from bigtrain.data.augmentation import scale as scale
+  from bigtrain.data.beam_cleaning import clean_with_beam as clean_with_beam
   from bigtrain.data.catalogue import tfds as tfds
   from bigtrain.data.cleaning import Drop as Drop
-  from bigtrain.data.cleaning import Ledger as Ledger
   from bigtrain.data.cleaning import clean as clean
   from bigtrain.data.cleaning import clean_records as clean_records
   from bigtrain.data.contamination import drop_contaminated as drop_contaminated
@@ -86,6 +90,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.label_errors import out_of_fold as out_of_fold
   from bigtrain.data.label_mixing import cutmix as cutmix
   from bigtrain.data.label_mixing import mixup as mixup
+  from bigtrain.data.ledgers import Ledger as Ledger
   from bigtrain.data.lines import json_lines as json_lines
   from bigtrain.data.mixtures import Mixture as Mixture
   from bigtrain.data.mixtures import mix as mix
@@ -95,6 +100,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.pipelines import Batches as Batches
   from bigtrain.data.pipelines import forever as forever
   from bigtrain.data.pipelines import once as once
+  from bigtrain.data.predictions import with_predictions as with_predictions
   from bigtrain.data.published import load_tokenizer as load_tokenizer
   from bigtrain.data.shards import read_records as read_records
   from bigtrain.data.shards import write_records as write_records
@@ -112,6 +118,8 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.subwords import bpe as bpe
   from bigtrain.data.subwords import unigram as unigram
   from bigtrain.data.table_categories import one_hot as one_hot
+  from bigtrain.data.synthesis import composed_images as composed_images
+  from bigtrain.data.synthesis import moving_images as moving_images
   from bigtrain.data.table_cleaning import FittedTable as FittedTable
   from bigtrain.data.table_cleaning import fit_table as fit_table
   from bigtrain.data.table_variation import feature_dropout as feature_dropout

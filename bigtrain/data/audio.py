@@ -49,10 +49,7 @@ class AudioFolder:
     return {'audio': audio_T, 'rate': np.int32(rate), **own}
 
   def column(self, key: str) -> np.ndarray:
-    """Returns 'audio' [N, T], 'rate' [N], 'label' [N], 'text' [N] or 'path' [N]; only the first two
-    decode."""
-    if key in ('audio', 'rate'):
-      return np.stack([self[i][key] for i in range(len(self))])
+    """Returns 'label' [N], 'text' [N] or 'path' [N]; KeyError for what has to be decoded."""
     return self._columns[key]
 
   def select(self, indices: np.ndarray) -> 'AudioFolder':

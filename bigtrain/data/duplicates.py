@@ -19,14 +19,12 @@ with the texts, but with the square of the pictures (10,000 take 25 s on one cor
 
 import dataclasses
 import functools
-import hashlib
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from bigtrain.data import contamination, image_hashes, records, sources
+from bigtrain.data import contamination, exact_copies, image_hashes, records, sources
 
 _NEAR = {'text': 0.5, 'image': 0.98}
 _RUN = 2  # Words in a shingle.
@@ -134,11 +132,7 @@ class _Parts:
       raise ValueError(f'{place}: a source holds no record: check its path, split or filter')
     self.ends = np.cumsum([len(part) for part in parts])
     first = parts[-1][0]
-    self.key = key or next((name for name in _NEAR if name in first), None)
-    if self.key is not None and self.key not in first:
-      raise ValueError(
-        f'{place}: the records have no key {self.key!r}: use one of {", ".join(sorted(first))}'
-      )
+    self.key = exact_copies.compared_key(place, first, key)
     value = records.as_array(None if self.key is None else first[self.key])
     self.kind = ''
     if isinstance(value.item() if value.ndim == 0 else None, str):
@@ -228,29 +222,12 @@ def _read(parts: _Parts, near: bool) -> tuple[np.ndarray, np.ndarray]:
   digests, prints = np.empty(total, 'V16'), []
   for start in range(0, total, _BATCH):
     contents = parts.read(np.arange(start, min(start + _BATCH, total)))
-    digests[start : start + _BATCH] = [_digest(content) for content in contents]
+    digests[start : start + _BATCH] = [exact_copies.content_digest(content) for content in contents]
     if near and parts.kind == 'text':
       prints.append(contamination.signatures(contents, _RUN, _PERMUTATIONS))
     elif near:
       prints.append(image_hashes.hashes(image_hashes.thumbnails(contents)))
   return digests, np.concatenate(prints) if near else np.empty(0)
-
-
-def _digest(content: Any) -> bytes:
-  digest = hashlib.blake2b(digest_size=16)
-  for name, value in sorted(content.items()) if isinstance(content, Mapping) else [('', content)]:
-    value = records.as_array(value)
-    raw = value.item() if value.dtype == object and value.ndim == 0 else value
-    if isinstance(raw, str):
-      text = raw if raw.isascii() else unicodedata.normalize('NFKC', raw)
-      raw = ' '.join(text.casefold().split()).encode('utf-8', 'surrogatepass')
-    elif value.dtype == object and value.ndim:
-      raw = repr(value.tolist()).encode('utf-8', 'surrogatepass')
-    elif not isinstance(raw, bytes):
-      value = value.astype(value.dtype.newbyteorder('<'))
-      raw = f'{value.dtype.str}{value.shape}'.encode() + value.tobytes()
-    digest.update(f'{name}:{len(raw)}:'.encode() + raw)
-  return digest.digest()
 
 
 def _near_texts(

@@ -122,9 +122,7 @@ class ImageFolder:
     return {'image': pixels, 'label': self._columns['label'][index]}
 
   def column(self, key: str) -> np.ndarray:
-    """Returns 'image' [N, H, W, C], 'label' [N] or 'path' [N]; only the first decodes."""
-    if key == 'image':
-      return np.stack([self[i]['image'] for i in range(len(self))])
+    """Returns 'label' [N] or 'path' [N]; KeyError for 'image', which has to be decoded."""
     return self._columns[key]
 
 

@@ -87,7 +87,11 @@ class Mixture:
 
   def column(self, key: str) -> np.ndarray:
     """Returns one key of all records, [N, ...]; ValueError where a source has none."""
-    return np.concatenate([sources.column(source, key) for source in self._sources])
+    return sources.column(self, key)
+
+  def held_column(self, key: str) -> np.ndarray:
+    """Returns the same, or KeyError where that would read records."""
+    return np.concatenate([sources.held_column(source, key) for source in self._sources])
 
   def shares(self, step: int = 0) -> dict[str, float]:
     """Returns the share of each source at a step, as it is dealt out; they add up to 1."""

@@ -3,15 +3,9 @@
 A set is a folder: NAME-00000-of-00004.array_record ... and manifest.json, with records, bytes and
 SHA-256 of each shard, the schema, the licence, where the records came from and what was done to
 them. The folder gets its name when all is on the disk, so a set is whole or not there.
-
-A record is: the length of the header as four bytes (little-endian); the header, a JSON list of
-[key, kind, shape, sizes], one entry a value; the values' bytes, one after the other. The kind is
-NumPy's name of a type of numbers, little-endian and in C order, with no sizes; or 'text' (UTF-8) or
-'bytes', where sizes has the bytes of each element. Reading runs nothing that a record says.
 """
 
 import dataclasses
-import functools
 import hashlib
 import itertools
 import json
@@ -19,21 +13,17 @@ import math
 import os
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from bigtrain.data import places, records, sources
+from bigtrain.data import places, record_bytes, records, sources
 
 _FORMAT = 'bigtrain-records-1'
 _FACTS = ('file', 'records', 'bytes', 'sha256')  # Of each shard, in the manifest.
 _AT_ONCE = 256  # Records fetched together while writing.
-_NUMBERS = frozenset(
-  {'bool', 'float16', 'float32', 'float64', 'complex64', 'complex128'}
-  | {f'{sign}int{bits}' for sign in ('', 'u') for bits in (8, 16, 32, 64)}
-)
 
 
 @dataclasses.dataclass(eq=False)
@@ -54,7 +44,7 @@ class Shards:
   def __getitems__(self, indices: np.ndarray) -> list[records.Record]:
     wanted = np.asarray(indices).tolist()
     try:
-      return [_decoded(raw) for raw in self.source.__getitems__(wanted)]
+      return [record_bytes.decoded(raw) for raw in self.source.__getitems__(wanted)]
     except (RuntimeError, ValueError) as error:
       line = str(error).strip().split('\n')[0][:200]
       shards = np.unique(np.searchsorted(self.ends, wanted, side='right'))
@@ -92,46 +82,26 @@ def write_records(
       and naming record and key for a value that is no array of numbers or texts, or is of another
       type or number of axes than in record 0.
   """
-  from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
-
   target = _here('data.write_records', folder)
   if target.exists() and (not target.is_dir() or any(target.iterdir())):
     raise ValueError(f'data.write_records: {target} is there already: choose another, or remove it')
-  if not (count := len(source)):
+  if not len(source):
     raise ValueError('data.write_records: the source holds no record: check its path or filter')
-  if not 1 <= shards <= count:
-    raise ValueError(f'data.write_records: shards must lie in [1, {count} records], got {shards}')
-  if not name or name != os.path.basename(name) or name.startswith('.'):
-    raise ValueError(f'data.write_records: name must be a plain file name, got {name!r}')
+  edges = shard_edges('data.write_records', len(source), shards, name)
   part = target.with_name(f'{target.name}.{os.getpid()}.part')
   schema, written = {}, []
-  edges = (np.arange(shards + 1) * count // shards).tolist()
   part.mkdir(parents=True)
   try:
     for shard, (start, stop) in enumerate(itertools.pairwise(edges)):
-      file = f'{name}-{shard:05d}-of-{shards:05d}.array_record'
-      # Only groups of one can be read at random without unpacking their neighbours.
-      writer = array_record_module.ArrayRecordWriter(str(part / file), 'group_size:1')
-      try:
-        for index, record in _records(source, start, stop):
-          writer.write(_encoded(index, record, schema))
-      finally:
-        writer.close()
-      facts = file, stop - start, (part / file).stat().st_size, _sha(part / file)
-      written.append(dict(zip(_FACTS, facts, strict=True)))
-    manifest = {
-      'format': _FORMAT,
-      'name': name,
-      'records': count,
-      'licence': licence,
-      'schema': schema,
-      'source': _plain(getattr(source, 'about', {})),
-      'ledger': _plain(ledger or {}),
-      'libraries': {each: metadata.version(each) for each in ('array_record', 'numpy')},
-      'shards': written,
-    }
-    content = json.dumps(manifest, indent=2, ensure_ascii=False) + '\n'
-    (part / 'manifest.json').write_text(content, encoding='utf-8')
+      raws = (
+        record_bytes.encoded(index, record, schema)
+        for index, record in _records(source, start, stop)
+      )
+      written.append(write_shard(part / shard_name(name, shard, shards), raws))
+    manifest = made_manifest(
+      name, licence, schema, getattr(source, 'about', {}), ledger or {}, written
+    )
+    (part / 'manifest.json').write_text(as_json(manifest), encoding='utf-8')
     for file in part.iterdir():  # A crash of the machine must not leave a name without content.
       with open(file, 'rb') as stream:
         os.fsync(stream.fileno())
@@ -139,6 +109,63 @@ def write_records(
   finally:
     shutil.rmtree(part, ignore_errors=True)
   return manifest
+
+
+def shard_edges(place: str, count: int, shards: int, name: str) -> list[int]:
+  """Returns the first record of each shard, and the end; ValueError for odd shards or names."""
+  if not 1 <= shards <= count:
+    raise ValueError(f'{place}: shards must lie in [1, {count} records], got {shards}')
+  if not name or name != os.path.basename(name) or name.startswith('.'):
+    raise ValueError(f'{place}: name must be a plain file name, got {name!r}')
+  return (np.arange(shards + 1) * count // shards).tolist()
+
+
+def shard_name(name: str, shard: int, shards: int) -> str:
+  """Returns the name of a shard's file."""
+  return f'{name}-{shard:05d}-of-{shards:05d}.array_record'
+
+
+def write_shard(path: pathlib.Path, raws: Iterable[bytes]) -> dict[str, Any]:
+  """Writes records as one file, and returns what the manifest says of it."""
+  from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
+
+  count = 0
+  # Only groups of one can be read at random without unpacking their neighbours.
+  writer = array_record_module.ArrayRecordWriter(str(path), 'group_size:1')
+  try:
+    for raw in raws:
+      writer.write(raw)
+      count += 1
+  finally:
+    writer.close()
+  return dict(zip(_FACTS, (path.name, count, path.stat().st_size, _sha(path)), strict=True))
+
+
+def made_manifest(
+  name: str,
+  licence: str | None,
+  schema: record_bytes.Schema,
+  about: Mapping[str, Any],
+  ledger: Mapping[str, Any],
+  written: list[dict[str, Any]],
+) -> dict[str, Any]:
+  """Returns what a set says of itself; `written` is of each shard, in order."""
+  return {
+    'format': _FORMAT,
+    'name': name,
+    'records': sum(own['records'] for own in written),
+    'licence': licence,
+    'schema': schema,
+    'source': _plain(about),
+    'ledger': _plain(ledger),
+    'libraries': {each: metadata.version(each) for each in ('array_record', 'numpy')},
+    'shards': written,
+  }
+
+
+def as_json(manifest: Mapping[str, Any]) -> str:
+  """Returns the text of manifest.json."""
+  return json.dumps(manifest, indent=2, ensure_ascii=False) + '\n'
 
 
 def read_records(folder: str | os.PathLike[str], *, verify: bool = False) -> Shards:
@@ -212,69 +239,6 @@ def _records(source: sources.Source, start: int, stop: int) -> Iterator[tuple[in
     for row, index in enumerate(indices.tolist()):
       columns = isinstance(got, Mapping)
       yield index, {key: values[row] for key, values in got.items()} if columns else got[row]
-
-
-def _encoded(index: int, record: records.Record, schema: dict[str, Any]) -> bytes:
-  """Returns a record as bytes, and takes its shapes into the schema."""
-  place = f'data.write_records: record {index}'
-  if schema and (odd := sorted(record.keys() ^ schema.keys())):
-    verb = 'lacks' if odd[0] in schema else 'adds'
-    raise ValueError(f'{place} {verb} the key {odd[0]!r}: give every record the same keys')
-  header, parts = [], []
-  for key, value in record.items():
-    try:
-      kind, shape, sizes, own = _value(value)
-      entry = schema.setdefault(key, {'kind': kind, 'shape': shape})
-      if entry['kind'] != kind or len(entry['shape']) != len(shape):
-        raise ValueError(f'{kind}{shape}, in the records before {entry["kind"]}{entry["shape"]}')
-    except ValueError as error:
-      raise ValueError(f'{place} has in {key!r} {error}: convert or drop it') from None
-    # None marks an axis whose length differs between records.
-    both = zip(entry['shape'], shape, strict=True)
-    entry['shape'] = [old if old == new else None for old, new in both]
-    header.append([key, kind, shape, sizes])
-    parts += own
-  head = json.dumps(header, separators=(',', ':'), ensure_ascii=False).encode()
-  return b''.join([len(head).to_bytes(4, 'little'), head, *parts])
-
-
-def _value(value: Any) -> tuple[str, list[int], list[int], list[bytes]]:
-  """Returns (kind, shape, sizes of the elements where they differ, bytes)."""
-  array = records.as_array(value)
-  kind, shape = array.dtype.name, list(array.shape)
-  if kind in _NUMBERS:
-    return kind, shape, [], [array.astype(array.dtype.newbyteorder('<'), copy=False).tobytes()]
-  cells = array.astype(object).ravel().tolist()
-  kind, own = ('bytes', bytes) if cells and isinstance(cells[0], bytes) else ('text', str)
-  if not all(isinstance(cell, own) for cell in cells):
-    raise ValueError(f'{array.dtype}, neither numbers of a fixed size nor texts')
-  cells = [cell.encode() for cell in cells] if kind == 'text' else cells
-  return kind, shape, [len(cell) for cell in cells], cells
-
-
-def _decoded(raw: bytes) -> records.Record:
-  place = 4 + int.from_bytes(raw[:4], 'little')
-  record = {}
-  for key, kind, shape, sizes in _header(raw[4:place]):
-    if kind in _NUMBERS:
-      dtype, count = np.dtype(kind).newbyteorder('<'), math.prod(shape)
-      # A copy: it lies at a whole address, and can be written to.
-      record[key] = np.frombuffer(raw, dtype, count, place).reshape(shape).copy()[()]
-      place += count * dtype.itemsize
-      continue
-    cells = []
-    for size in sizes:
-      cell, place = raw[place : place + size], place + size
-      cells.append(cell if kind == 'bytes' else cell.decode())
-    record[key] = sources.text_array(cells).reshape(shape) if shape else cells[0]
-  if place != len(raw):
-    raise ValueError('a record is longer or shorter than its header says')
-  return record
-
-
-@functools.lru_cache(4096)
-def _header(raw: bytes) -> list:
-  return json.loads(raw)  # Records of equal shapes share it.
 
 
 def _sha(path: pathlib.Path) -> str:

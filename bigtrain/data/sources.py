@@ -2,8 +2,9 @@
 
 A source has `len(source)` and `source[i] -> dict`. It may have `source.__getitems__(indices)`,
 which returns either one dict of stacked arrays (fast: one call a batch) or a list of records;
-`column(key)`, which returns one key of all records without reading the rest; and `about`, a dict of
-facts worth recording with a run (name, version, digest, classes ...).
+`column(key)`, which returns one key of all records where that reads none of them, and otherwise
+raises KeyError (one that can also read calls the first `held_column`); and `about`, a dict of facts
+worth recording with a run (name, version, digest, classes ...).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from bigtrain.data import records
+
+_AT_ONCE = 256  # Records read together.
 
 
 @runtime_checkable
@@ -103,8 +106,12 @@ class Subset:
     return fetch(self.source, self.indices[indices])
 
   def column(self, key: str) -> np.ndarray:
-    """Returns one key of these records, [N, ...]; ValueError where there is none."""
-    return column(self.source, key)[self.indices]
+    """Returns one key of these records alone, [N, ...]; ValueError where there is none."""
+    return column(self, key)
+
+  def held_column(self, key: str) -> np.ndarray:
+    """Returns the same, or KeyError where that would read records."""
+    return held_column(self.source, key)[self.indices]
 
 
 class Decoded:
@@ -160,22 +167,36 @@ def column(source: Source, key: str) -> np.ndarray:
   """
   if len(source) == 0:
     raise ValueError('data: the source holds no record: check its path or filter')
-  own = getattr(source, 'column', None)
-  if own is not None:
-    try:
-      return own(
-        key
-      )  # It may know keys that are no part of a record, such as the path of an image.
-    except KeyError:
-      pass
-  first = source[0]
+  try:
+    return held_column(source, key)
+  except KeyError:
+    first = source[0]
   if key not in first:
     raise ValueError(
       f'data: the records have no key {key!r}: use one of {", ".join(sorted(first))}'
     )
   like = {key: records.as_array(first[key])}
-  count = len(source)
-  return records.stack([{key: source[i][key]} for i in range(count)], np.arange(count), like)[key]
+  columns = []
+  for start in range(0, len(source), _AT_ONCE):  # Of each record no more than the key is kept.
+    indices = np.arange(start, min(start + _AT_ONCE, len(source)))
+    got = fetch(source, indices)
+    if not isinstance(got, Mapping):
+      got = records.stack([_only(record, key) for record in got], indices, like)
+    columns.append(got[key])
+  return np.concatenate(columns)
+
+
+def held_column(source: Any, key: str) -> np.ndarray:
+  """Returns one key of all records, which may be no part of a record, as the path of an image is;
+  KeyError where that would read records."""
+  own = getattr(source, 'held_column', None) or getattr(source, 'column', None)
+  if own is None:
+    raise KeyError(key)
+  return own(key)
+
+
+def _only(record: records.Record, key: str) -> records.Record:
+  return {key: record[key]} if key in record else {}
 
 
 def in_memory(source: Source) -> Arrays:

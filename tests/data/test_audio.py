@@ -52,7 +52,7 @@ def test_flac_and_float_waves_are_as_wave(tmp_path):
   soundfile.write(tmp_path / 'a' / '1.flac', tone(), 8000)
   soundfile.write(tmp_path / 'a' / '2.wav', tone(), 8000, subtype='FLOAT')
   write_wave(tmp_path / 'a' / '3.wav', tone())
-  audio_NT = audio_folder(tmp_path).column('audio')
+  audio_NT = data.column(audio_folder(tmp_path), 'audio')
   assert np.abs(audio_NT - tone()).max() < 1e-4
   assert np.array_equal(audio_NT[0], audio_NT[2])
 
@@ -61,9 +61,9 @@ def test_resampling_keeps_pitch_and_height(tmp_path):
   for name, rate in (('1', 8000), ('2', 44100), ('3', 16000)):
     write_wave(tmp_path / 'a' / f'{name}.wav', tone(rate), rate)
   source = audio_folder(tmp_path, rate=16000, seconds=0.5)
-  audio_NT = source.column('audio')
+  audio_NT = data.column(source, 'audio')
   assert audio_NT.shape == (3, 8000)
-  assert source.column('rate').tolist() == [16000] * 3
+  assert data.column(source, 'rate').tolist() == [16000] * 3
   middle = slice(500, -500)  # The filter needs some samples on either side.
   assert np.abs(audio_NT[:, middle] - tone(16000)[middle]).max() < 0.01
   loud = write_wave(tmp_path / 'b' / 'loud.wav', np.sign(tone()) * 0.999)
@@ -73,7 +73,7 @@ def test_resampling_keeps_pitch_and_height(tmp_path):
 def test_sounds_are_cut_or_filled_up_at_the_end(tmp_path):
   write_wave(tmp_path / 'a' / '1.wav', tone(seconds=0.25))
   write_wave(tmp_path / 'a' / '2.wav', tone(seconds=1))
-  audio_NT = audio_folder(tmp_path, seconds=0.5).column('audio')
+  audio_NT = data.column(audio_folder(tmp_path, seconds=0.5), 'audio')
   assert audio_NT.shape == (2, 4000)
   assert np.abs(audio_NT[0, :2000] - tone(seconds=0.25)).max() < 1e-4
   assert not audio_NT[0, 2000:].any()

@@ -145,7 +145,7 @@ def test_prompts_are_found_where_they_were_unpacked(tmp_path, monkeypatch):
   source = embedded.spoken_prompts(('fr', 'en'), seconds=0.01)
   assert source.about['classes'] == ('fr', 'en')
   assert source.column('label').tolist() == [0, 0, 1, 1]
-  assert source.column('audio').shape == (4, 80)
+  assert data.column(source, 'audio').shape == (4, 80)
   assert source.column('path')[0] == 'fr_CA_f_June/agent-alreadyon.wav'
   named = embedded.spoken_prompts(('en',), target='name')
   assert named.column('text').tolist() == ['agent alreadyon', 'vm and']
