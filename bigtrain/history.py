@@ -69,9 +69,10 @@ class History:
   def _fetch(self) -> None:
     step, count, means = self._pending.popleft()
     # Steps of a dispatch are stacked; a single one is not.
+    fetched = jax.device_get(dict(means))
     rows = {
       key: (np.atleast_1d(mean.total)[:count].astype(float), np.atleast_1d(mean.weight)[:count])
-      for key, mean in jax.device_get(dict(means)).items()
+      for key, mean in fetched.items()
     }
     for name in ('loss', 'grad_norm'):
       bad = ~np.isfinite(rows[name][0])
@@ -81,7 +82,7 @@ class History:
           f'learning rate, lengthen its warm-up or clip gradients; older checkpoints are whole'
         )
     for key, (total, weight) in rows.items():
-      mean = Mean(total.sum(), weight.sum(dtype=float))
+      mean = type(fetched[key])(total.sum(), weight.sum(dtype=float))
       self._sums[key] = self._sums[key] + mean if key in self._sums else mean
     if step % self._log_every == 0:
       self._log(step)
