@@ -28,7 +28,7 @@ def test_training_gives_the_same_and_the_state_stays_with_the_host():
 
 
 def test_a_device_without_that_memory_is_named():
-  device = types.SimpleNamespace(device_kind='toaster', addressable_memories=lambda: [])
+  device = types.SimpleNamespace(device_kind='toaster', addressable_memories=list)
   mesh = types.SimpleNamespace(devices=np.array([device]))
   with pytest.raises(ValueError, match='toaster has no pinned_host memory'):
     compute.offloaded()(mesh, {})
