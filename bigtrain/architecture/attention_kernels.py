@@ -112,8 +112,9 @@ def _splash(
     seen = library.CausalMask(shape) if mask.causal else library.FullMask(shape)
   block = next(size for size in (_BLOCK, _BLOCK // 2, _TILE) if L % size == 0)
   names = ('q', 'kv', 'kv_compute', 'q_dkv', 'kv_dkv', 'kv_dkv_compute', 'q_dq', 'kv_dq')
-  sizes = library.BlockSizes(**{f'block_{name}': block for name in names})
-  run = library.make_splash_mha(
+  blocks: dict[str, Any] = {f'block_{name}': block for name in names}
+  sizes = library.BlockSizes(**blocks)
+  run: Any = library.make_splash_mha(
     library.MultiHeadMask([seen] * H),
     block_sizes=sizes,
     head_shards=1,

@@ -104,7 +104,7 @@ class Experts(nn.Module):
   def _matrices(self, D: int, F: int) -> dict[str, jax.Array]:
     """Returns 'up', 'gate' [E, D, F], where there is one, and 'down' [E, F, D]."""
     names = ('up', 'gate') if self.kind in GATES else ('up',)
-    kinds = dict.fromkeys(names, (self.init, (self.experts, D, F)))
+    kinds: dict[str, Any] = dict.fromkeys(names, (self.init, (self.experts, D, F)))
     kinds['down'] = (self.out_init, (self.experts, F, D))
     return {
       name: self.param(name, each(init), shape).astype(self.dtype)

@@ -49,7 +49,7 @@ def stochastic_rounding(
   def init(params: Any) -> RoundingState:
     return RoundingState(jnp.zeros((), jnp.int32), optimizer.init(wide(params)))
 
-  def update(updates: Any, state: RoundingState, params: Any = None):
+  def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
     if params is None:
       raise ValueError('stochastic_rounding needs the parameters: call update(..., params)')
     updates, inner = optimizer.update(wide(updates), state.inner, wide(params))
