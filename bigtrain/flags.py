@@ -94,6 +94,11 @@ def knobs(function: Callable[..., Any], *, skip: Iterable[str] = ()) -> dict[str
   return result
 
 
+def defaults(knobs: Mapping[str, Knob]) -> dict[str, Any]:
+  """Returns each knob's default, which may be REQUIRED."""
+  return {name: knob.default for name, knob in knobs.items()}
+
+
 def _resolve(function: Callable[..., Any], annotation: Any) -> Any:
   """Turns an annotation in quotes (or under `from __future__ import annotations`) into a type."""
   if not isinstance(annotation, str):

@@ -21,6 +21,8 @@ A verb is a file `bigtrain/verbs/VERB.py` with a function of that name:
 - `record` is special: not a flag. A verb that has it trains, so `--workdir` must be new or hold
   this very experiment; the verb calls `record.write()` on the first host, before it writes anything
   else. Until then nothing was touched, and other hosts only read, so there is nothing to race for.
+- A verb whose first argument is `build` gets a `Build`, which makes experiments, not one of them;
+  its `workdir` is its own: empty means `runs/NAME-VERB`, and rule 3 does not hold.
 - `prepare()`, where the file has one, is called before the experiment is built: for what must be
   set before JAX starts a backend.
 
@@ -48,16 +50,17 @@ from typing import Any
 from absl import flags as absl_flags
 
 from bigtrain import flags, record
+from bigtrain.build import Build
 from bigtrain.kinds import kind_of, nearest
 
 HOUSE = pathlib.Path(__file__).resolve().parent
 VERBS = HOUSE / 'verbs'
 DEFAULT_VERB = 'train'
+FLAGFILE = 'Reads more flags from a file, one a line.'
+VERBOSITY = 'Of the log: -1 warns, 0 informs, 1 debugs, with tracebacks.'
 EVERYWHERE = {
-  'flagfile': flags.Knob('flagfile', kind_of(str), '', 'Reads more flags from a file, one a line.'),
-  'verbosity': flags.Knob(
-    'verbosity', kind_of(int), 0, 'Of the log: -1 warns, 0 informs, 1 debugs, with tracebacks.'
-  ),
+  'flagfile': flags.Knob('flagfile', kind_of(str), '', FLAGFILE),
+  'verbosity': flags.Knob('verbosity', kind_of(int), 0, VERBOSITY),
 }
 RESERVED = {*EVERYWHERE, 'help', 'helpfull', 'helpshort', 'undefok', 'record'}
 HELP = {'-h', '-help', '--help', '--helpfull', '--helpshort'}
@@ -139,10 +142,10 @@ def _run(front: Front, arguments: list[str]) -> Any:
     if name in RESERVED or (name in knobs and name in options):
       owner = f'an option of {verb}' if name in options else 'a flag of every experiment'
       raise TypeError(f'{front.name}: the knob {name} is already {owner}: rename it')
+  builds = next(iter(inspect.signature(function).parameters), '') == 'build'
   if 'workdir' in options and options['workdir'].default == '':
-    options['workdir'] = dataclasses.replace(
-      options['workdir'], default=os.path.join('runs', front.name)
-    )
+    folder = f'runs/{front.name}{f"-{verb}" * builds}'
+    options['workdir'] = dataclasses.replace(options['workdir'], default=folder)
   if asked_help:
     print(describe(front, verb, knobs, options))
     sys.exit(0)
@@ -155,14 +158,14 @@ def _run(front: Front, arguments: list[str]) -> Any:
       raise ValueError(_stray(stray[0], front.program))
   except ValueError as error:
     raise UsageError(error) from None
-  chosen = _defaults(options) | {name: given[name] for name in options if name in given}
+  chosen = flags.defaults(options) | {name: given[name] for name in options if name in given}
   if 'workdir' in chosen and chosen['workdir'] is not None:
     chosen['workdir'] = os.path.expanduser(chosen['workdir'] or options['workdir'].default)
   explicit = {name: given[name] for name in knobs if name in given}
   trains = 'record' in inspect.signature(function).parameters
-  values = _defaults(knobs) | explicit
+  values = flags.defaults(knobs) | explicit
   workdir = chosen.get('workdir')
-  if not trains and workdir is not None:
+  if not trains and not builds and workdir is not None:
     values |= record.recorded(workdir, front.name, explicit, list(knobs))
   for name, value in {**values, **chosen}.items():
     if value is flags.REQUIRED:
@@ -178,7 +181,8 @@ def _run(front: Front, arguments: list[str]) -> Any:
   _log(given.get('verbosity', EVERYWHERE['verbosity'].default), front.file)
   if hasattr(module, 'prepare'):
     module.prepare()
-  return function(front.function(**values), **chosen)
+  build = Build(front.function, values, frozenset(explicit), front.name)
+  return function(build if builds else build(), **chosen)
 
 
 def _log(verbosity: int, file: str) -> None:
@@ -194,10 +198,6 @@ def _log(verbosity: int, file: str) -> None:
   logging.use_absl_handler()
   logging.set_verbosity(verbosity)
   logging.get_absl_handler().filters[:] = [wanted]
-
-
-def _defaults(knobs: Mapping[str, flags.Knob]) -> dict[str, Any]:
-  return {name: knob.default for name, knob in knobs.items()}
 
 
 def verbs() -> dict[str, str]:
@@ -231,7 +231,6 @@ def find_verb(words: Sequence[str], knobs: Mapping[str, flags.Knob], program: st
 
 
 def _stray(word: str, program: str) -> str:
-  """Says what a positional argument that is not the verb should have been."""
   if '=' in word:
     return f'{word} has no dashes, so it would be ignored: write --{word.lstrip("-")}'
   known = verbs()

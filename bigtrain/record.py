@@ -10,7 +10,7 @@ first host alone, which nobody knows before JAX has started: the verb calls it t
 written beside its place and renamed, so that a reader sees all of it or nothing.
 
 A workdir belongs to one experiment with one set of knobs, and to one code: a file that differs from
-its copy in more than comments, docstrings and LEVERS is another hypothesis.
+its copy in more than comments, docstrings and TABLES is another hypothesis.
 """
 
 import ast
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 RECORD = 'record.json'
 FLAGS = 'flags.txt'
+TABLES = {'LEVERS', 'SPACE', 'STUDY'}  # For verbs that train many; no run depends on them.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +198,7 @@ def recorded(
 
 
 def code(source: str) -> str:
-  """Returns what a file does, as text: its syntax tree without comments, docstrings and LEVERS."""
+  """Returns what a file does, as text: its syntax tree without comments, docstrings and TABLES."""
   tree = ast.parse(source)
   for node in ast.walk(tree):
     body = getattr(node, 'body', None)
@@ -205,8 +206,8 @@ def code(source: str) -> str:
       first = body[0]
       if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
         del body[0]
-  levers = [n for n in tree.body if isinstance(n, ast.Assign) and 'LEVERS' in map(_name, n.targets)]
-  tree.body = [node for node in tree.body if node not in levers]
+  tables = [n for n in tree.body if isinstance(n, ast.Assign) and TABLES & {*map(_name, n.targets)}]
+  tree.body = [node for node in tree.body if node not in tables]
   return ast.dump(tree)
 
 

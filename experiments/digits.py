@@ -8,6 +8,7 @@ cores; the convnet 0.999 (mean of 5 seeds, 0.994 to 1.000) in 0.4 minutes. sciki
 the same split, an SVM and k-NN, have 0.989.
 """
 
+import functools
 from typing import Literal
 
 from bigtrain import architecture, data, evaluation, launch, tuning
@@ -25,6 +26,8 @@ def experiment(
   epochs: int = 100,
   lr: float = 2e-3,  # At the peak of the schedule.
   decay: float = 0.1,
+  smoothing: float = 0.0,  # Of the labels, in training.
+  ema: float = 0.99,  # Of the parameters.
   seed: int = 0,
 ) -> Experiment:
   """Returns the experiment; each argument is also a flag."""
@@ -35,25 +38,21 @@ def experiment(
 
   # Architecture.
   if model == 'vit':
-    net = architecture.ViT(
-      classes=10, patch=2, overlap=True, depth=depth, width=width, dropout=dropout
-    )
+    net = architecture.ViT(10, 2, overlap=True, depth=depth, width=width, dropout=dropout)
   elif model == 'convnet':
     widths = width // 2, width
     net = architecture.Convnet(classes=10, widths=widths, halve_first=False, dropout=dropout)
   else:
     net = architecture.MLP(classes=10, widths=(2 * width,) * (depth // 2), dropout=dropout)
 
-  # Schedule.
+  # Schedule, and metrics: training smooths the labels, evaluation does not.
   schedule = tuning.warmup_cosine(lr, steps)
-
-  # Metrics: the loss is one of them.
+  objective = functools.partial(evaluation.softmax_cross_entropy, smoothing=smoothing)
   metrics = evaluation.softmax_cross_entropy, evaluation.Classification()
-
   return Experiment(
     data=data.forever(train, batch, seed=seed, map=change),
     model=net,
-    objective=evaluation.softmax_cross_entropy,
+    objective=objective,
     optimizer=tuning.muon(schedule, decay=decay),
     schedule=schedule,
     steps=steps,
@@ -61,17 +60,21 @@ def experiment(
       'held_out': Eval(data.once(held_out, 64), *metrics, every=500),
       'test': Eval(data.once(test, 64), *metrics),
     },
-    ema=0.99,
+    ema=ema,
     seed=seed,
   )
 
 
-# What decides the result? One entry a lever.
+# What decides the result? One lever a room, tried on runs short enough for a coffee break.
 LEVERS = {
   'data: no augmentation': dict(augment=False),
+  'compute: half the batch': dict(batch=32),
   'architecture: half the depth': dict(depth=2),
   'tuning: a third of the rate': dict(lr=7e-4),
+  'evaluation: smoothed labels': dict(smoothing=0.1),
+  'iteration: no average': dict(ema=0.0),
 }
+STUDY = {'epochs': 8}
 
 if __name__ == '__main__':
   launch.run(experiment)

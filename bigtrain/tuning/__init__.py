@@ -1,12 +1,27 @@
-"""Tuning: optimisers and schedules.
+"""Tuning: optimisers and schedules, and what a difference between runs is worth.
 
-schedules: learning rates over time. optimizers: how a gradient becomes an update. orthogonal: the
-nearest orthogonal matrix, which Muon needs.
+schedules: learning rates over time. optimizers: how a gradient becomes an update; adaptive: more of
+them. gradients: what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which
+Muon needs. comparisons: intervals and p-values of paired runs.
 """
 
 from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
+  from bigtrain.tuning.adaptive import adafactor as adafactor
+  from bigtrain.tuning.adaptive import adagrad as adagrad
+  from bigtrain.tuning.adaptive import lamb as lamb
+  from bigtrain.tuning.adaptive import lion as lion
+  from bigtrain.tuning.adaptive import nadamw as nadamw
+  from bigtrain.tuning.adaptive import prodigy as prodigy
+  from bigtrain.tuning.adaptive import rmsprop as rmsprop
+  from bigtrain.tuning.comparisons import Effect as Effect
+  from bigtrain.tuning.comparisons import holm as holm
+  from bigtrain.tuning.comparisons import paired_effect as paired_effect
+  from bigtrain.tuning.comparisons import pairs_needed as pairs_needed
+  from bigtrain.tuning.gradients import by_path as by_path
+  from bigtrain.tuning.gradients import gradient_noise as gradient_noise
+  from bigtrain.tuning.gradients import penalty as penalty
   from bigtrain.tuning.optimizers import adamw as adamw
   from bigtrain.tuning.optimizers import muon as muon
   from bigtrain.tuning.optimizers import sgd as sgd
@@ -14,6 +29,12 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.orthogonal import orthogonalize as orthogonalize
   from bigtrain.tuning.orthogonal import polar_express as polar_express
   from bigtrain.tuning.schedules import constant as constant
+  from bigtrain.tuning.schedules import cyclic as cyclic
+  from bigtrain.tuning.schedules import inverse_sqrt as inverse_sqrt
+  from bigtrain.tuning.schedules import join as join
+  from bigtrain.tuning.schedules import one_cycle as one_cycle
+  from bigtrain.tuning.schedules import polynomial as polynomial
+  from bigtrain.tuning.schedules import step_decay as step_decay
   from bigtrain.tuning.schedules import warmup_cosine as warmup_cosine
   from bigtrain.tuning.schedules import warmup_linear as warmup_linear
   from bigtrain.tuning.schedules import warmup_stable_decay as warmup_stable_decay

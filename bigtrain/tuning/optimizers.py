@@ -27,8 +27,8 @@ def adamw(
   eps: float = 1e-8,
 ) -> optax.GradientTransformation:
   """Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019)."""
-  adam = optax.adamw(rate, b1, b2, eps, weight_decay=decay, mask=_matrices)
-  return _clipped(adam, clip)
+  adam = optax.adamw(rate, b1, b2, eps, weight_decay=decay, mask=matrices)
+  return clipped(adam, clip)
 
 
 def sgd(
@@ -37,10 +37,10 @@ def sgd(
   """Stochastic gradient descent with Nesterov momentum; the rate scales the decay too."""
   step = optax.chain(
     optax.trace(momentum, nesterov=True),
-    optax.add_decayed_weights(decay, mask=_matrices),
+    optax.add_decayed_weights(decay, mask=matrices),
     optax.scale_by_learning_rate(rate),
   )
-  return _clipped(step, clip)
+  return clipped(step, clip)
 
 
 def muon(
@@ -76,16 +76,16 @@ def muon(
     optax.scale_by_learning_rate(rate),
   )
   rest = adamw(rate, decay=decay, clip=None, b1=b1, b2=b2)
-  return _clipped(optax.partition({'inside': inside, 'rest': rest}, _labels), clip)
+  return clipped(optax.partition({'inside': inside, 'rest': rest}, _labels), clip)
 
 
-def _clipped(
-  step: optax.GradientTransformation, clip: float | None
-) -> optax.GradientTransformation:
+def clipped(step: optax.GradientTransformation, clip: float | None) -> optax.GradientTransformation:
+  """Returns the optimiser behind a bound on the norm of the whole gradient."""
   return step if clip is None else optax.chain(optax.clip_by_global_norm(clip), step)
 
 
-def _matrices(params: Any) -> Any:
+def matrices(params: Any) -> Any:
+  """Returns a mask of the parameters that decay: those of 2 axes or more."""
   return jax.tree.map(lambda p: p.ndim >= 2, params)
 
 

@@ -8,6 +8,9 @@ there.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import optax
 
@@ -82,6 +85,125 @@ def warmup_stable_decay(
     return peak * (1.0 - (1.0 - end) * fallen)
 
   return _after_warmup(peak, warmup, stable_decay)
+
+
+def inverse_sqrt(peak: float, steps: int, *, warmup: int | None = None) -> optax.Schedule:
+  """Rises linearly, then falls as 1 / sqrt(step) (Vaswani et al. 2017); never reaches 0.
+
+  Arguments and errors as for `warmup_cosine`. Without a warm-up the fall begins at once.
+  """
+  warmup = _warmup(steps, warmup)
+
+  def fall(step):
+    return peak * jnp.sqrt((warmup + 1) / (step + warmup + 1))
+
+  return _after_warmup(peak, warmup, fall)
+
+
+def polynomial(
+  peak: float, steps: int, *, power: float = 2.0, warmup: int | None = None, end: float = 0.0
+) -> optax.Schedule:
+  """Rises linearly, then falls as a power of the steps that are left.
+
+  Arguments and errors as for `warmup_cosine`; `power` 1 is a straight line.
+  """
+  warmup = _warmup(steps, warmup)
+  fall = optax.polynomial_schedule(peak, peak * end, power, steps - warmup)
+  return _after_warmup(peak, warmup, fall)
+
+
+def step_decay(
+  peak: float,
+  steps: int,
+  *,
+  at: Sequence[float] = (0.5, 0.75),
+  factor: float = 0.1,
+  warmup: int | None = 0,
+) -> optax.Schedule:
+  """Rises linearly, and is multiplied by `factor` at each of some shares of the run.
+
+  Args:
+    peak: The highest rate.
+    steps: Updates of the whole run.
+    at: Shares of the run, each in (0, 1).
+    factor: What the rate is multiplied by.
+    warmup: Updates before the peak; None for a twentieth of the run, at most 2,000.
+
+  Raises:
+    ValueError: a share outside (0, 1), or an error of `warmup_cosine`.
+  """
+  warmup = _warmup(steps, warmup)
+  if any(not 0 < share < 1 for share in at):
+    raise ValueError(f'at must hold shares of the run in (0, 1), got {tuple(at)}')
+  falls = jnp.asarray([round(share * steps) - warmup for share in at])
+  return _after_warmup(peak, warmup, lambda step: peak * factor ** (step >= falls).sum())
+
+
+def one_cycle(
+  peak: float, steps: int, *, rise: float = 0.3, start: float = 0.04, end: float = 1e-4
+) -> optax.Schedule:
+  """Rises and falls along half cosines (Smith and Topin 2018, Super-Convergence).
+
+  Args:
+    peak: The highest rate.
+    steps: Updates of the whole run.
+    rise: Share of the run before the peak.
+    start: The rate at step 0, as a share of the peak.
+    end: The rate at `steps`, as a share of the peak.
+
+  Raises:
+    ValueError: rise leaves no step on one side of the peak, or steps < 1.
+  """
+  _warmup(steps, 0)
+  top = round(rise * steps)
+  if not 0 < top < steps:
+    raise ValueError(f'rise must leave steps before and after the peak, got {rise} of {steps}')
+
+  def schedule(step):
+    up = peak * (1 - (1 - start) * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / top, 1.0))))
+    share = jnp.clip((step - top) / (steps - top), 0.0, 1.0)
+    down = peak * (end + (1 - end) * 0.5 * (1 + jnp.cos(jnp.pi * share)))
+    return jnp.where(step < top, up, down)
+
+  return schedule
+
+
+def cyclic(
+  peak: float, steps: int, *, cycles: int = 4, low: float = 0.1, shrink: float = 1.0
+) -> optax.Schedule:
+  """Goes up and down in triangles (Smith 2017, Cyclical Learning Rates).
+
+  Args:
+    peak: The highest rate, in the middle of the first cycle.
+    steps: Updates of the whole run.
+    cycles: Triangles in the run.
+    low: The rate between them, as a share of the peak.
+    shrink: Each triangle's height, in units of the one before it.
+
+  Raises:
+    ValueError: fewer than 2 steps a cycle, or no cycle.
+  """
+  if cycles < 1 or steps < 2 * cycles:
+    raise ValueError(f'cycles must be at least 1, of at least 2 steps, got {cycles} in {steps}')
+
+  def schedule(step):
+    place = step * cycles / steps
+    height = 1 - jnp.abs(2 * (place - jnp.floor(place)) - 1)
+    return peak * (low + (1 - low) * height * shrink ** jnp.floor(place))
+
+  return schedule
+
+
+def join(parts: Sequence[tuple[optax.Schedule, int]], last: optax.Schedule) -> optax.Schedule:
+  """Follows each schedule for its number of steps, then the last; each begins at its own step 0.
+
+  Raises:
+    ValueError: a part of less than 1 step.
+  """
+  if any(length < 1 for _, length in parts):
+    raise ValueError(f'each part must last at least 1 step, got {[n for _, n in parts]}')
+  ends = list(itertools.accumulate(length for _, length in parts))
+  return optax.join_schedules([*(schedule for schedule, _ in parts), last], ends)
 
 
 def _warmup(steps: int, warmup: int | None) -> int:

@@ -1,0 +1,57 @@
+"""What an experiment runs (start, step, evaluations), as traces that can be compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from bigtrain import compute
+from bigtrain.lifting import Trace
+from bigtrain.train import eval_step, init, train_step
+
+if TYPE_CHECKING:
+  from bigtrain.experiment import Experiment
+
+
+class Traces:
+  """What an experiment runs, as traces: functions of the seed and of arrays.
+
+  Attributes:
+    flops: Floating-point operations of a step.
+    convolutions: Whether it has any, which XLA's CPU backend runs badly under vmap.
+    kind: The same for experiments that one compilation may serve.
+  """
+
+  def __init__(self, experiment: Experiment):
+    self.model = experiment.model
+    example = _shapes(experiment.data.spec)
+    seed = jax.ShapeDtypeStruct((), jnp.int32)
+
+    def begin(seed, batch):
+      return init(dataclasses.replace(experiment, seed=seed), batch)
+
+    def step(seed, state, batch):
+      return train_step(dataclasses.replace(experiment, seed=seed), state, batch)
+
+    forward, state = jax.make_jaxpr(begin, return_shape=True)(seed, example)
+    self.flops = 3 * compute.count_flops(forward.jaxpr)
+    self.convolutions = compute.has_convolutions(forward.jaxpr)
+    self.parts = {
+      'init': Trace(begin, seed, example),
+      'step': Trace(step, seed, state, example),
+    }
+    params = state.params if state.ema is None else state.ema
+    for name, evaluation in experiment.evals.items():
+      function = functools.partial(eval_step, experiment, evaluation)
+      batch = _shapes(evaluation.data.spec)
+      self.parts[f'eval {name}'] = Trace(function, params, state.model_state, batch)
+    self.kind = tuple((name, trace.structure) for name, trace in self.parts.items())
+
+
+def _shapes(spec: Mapping[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
+  return {key: jax.ShapeDtypeStruct(shape, kind) for key, (shape, kind) in spec.items()}
