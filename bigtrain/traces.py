@@ -12,7 +12,9 @@ import jax.numpy as jnp
 
 from bigtrain import compute
 from bigtrain.lifting import Trace
-from bigtrain.train import eval_step, init, train_step
+from bigtrain.program import eval_step
+from bigtrain.state import init
+from bigtrain.train import train_step
 
 if TYPE_CHECKING:
   from bigtrain.experiment import Experiment

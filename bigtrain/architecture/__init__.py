@@ -9,10 +9,10 @@ from etils import epy as _epy
 with _epy.lazy_api_imports(globals()):
   from bigtrain.architecture.attentions import attention as attention
   from bigtrain.architecture.convnets import Convnet as Convnet
-  from bigtrain.architecture.cross_attentions import AttentionPool as AttentionPool
-  from bigtrain.architecture.cross_attentions import CrossAttention as CrossAttention
   from bigtrain.architecture.convnexts import CONVNEXTS as CONVNEXTS
   from bigtrain.architecture.convnexts import ConvNeXt as ConvNeXt
+  from bigtrain.architecture.cross_attentions import AttentionPool as AttentionPool
+  from bigtrain.architecture.cross_attentions import CrossAttention as CrossAttention
   from bigtrain.architecture.decoders import DecoderLM as DecoderLM
   from bigtrain.architecture.decoders import init_cache as init_cache
   from bigtrain.architecture.encoder_decoders import EncoderDecoder as EncoderDecoder

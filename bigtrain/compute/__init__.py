@@ -47,9 +47,8 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.compute.program_costs import Costs as Costs
   from bigtrain.compute.program_costs import read_costs as read_costs
   from bigtrain.compute.roofline import Roofline as Roofline
-  from bigtrain.compute.signals import Stopped as Stopped
-  from bigtrain.compute.partitions import rules as rules
   from bigtrain.compute.rounding import stochastic_rounding as stochastic_rounding
+  from bigtrain.compute.signals import Stopped as Stopped
   from bigtrain.compute.signals import StopRequest as StopRequest
   from bigtrain.compute.signals import agreed as agreed
   from bigtrain.compute.signals import together as together

@@ -117,9 +117,9 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.splits import split_stratified as split_stratified
   from bigtrain.data.subwords import bpe as bpe
   from bigtrain.data.subwords import unigram as unigram
-  from bigtrain.data.table_categories import one_hot as one_hot
   from bigtrain.data.synthesis import composed_images as composed_images
   from bigtrain.data.synthesis import moving_images as moving_images
+  from bigtrain.data.table_categories import one_hot as one_hot
   from bigtrain.data.table_cleaning import FittedTable as FittedTable
   from bigtrain.data.table_cleaning import fit_table as fit_table
   from bigtrain.data.table_variation import feature_dropout as feature_dropout

@@ -45,7 +45,6 @@ with _epy.lazy_api_imports(globals()):
   )
   from bigtrain.evaluation.distillation_losses import distillation as distillation
   from bigtrain.evaluation.distillation_losses import feature_distillation as feature_distillation
-  from bigtrain.evaluation.intervals import bootstrap_interval as bootstrap_interval
   from bigtrain.evaluation.intervals import Difference as Difference
   from bigtrain.evaluation.intervals import bootstrap_interval as bootstrap_interval
   from bigtrain.evaluation.intervals import paired_bootstrap as paired_bootstrap
@@ -58,7 +57,6 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.means import ExpMean as ExpMean
   from bigtrain.evaluation.means import Mean as Mean
   from bigtrain.evaluation.means import RootMean as RootMean
-  from bigtrain.evaluation.pictures import draw_confusion as draw_confusion
   from bigtrain.evaluation.multi_label import MultiLabel as MultiLabel
   from bigtrain.evaluation.pictures import draw_bars as draw_bars
   from bigtrain.evaluation.pictures import draw_confusion as draw_confusion
@@ -78,11 +76,11 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.regression_losses import mean_absolute_error as mean_absolute_error
   from bigtrain.evaluation.regression_losses import mean_squared_error as mean_squared_error
   from bigtrain.evaluation.regression_losses import quantile as quantile
-  from bigtrain.evaluation.sown import with_sown as with_sown
   from bigtrain.evaluation.retrieval import Retrieval as Retrieval
   from bigtrain.evaluation.retrieval import retrieval_items as retrieval_items
   from bigtrain.evaluation.retrieval import zero_shot as zero_shot
   from bigtrain.evaluation.slices import Sliced as Sliced
   from bigtrain.evaluation.slices import by_slice as by_slice
+  from bigtrain.evaluation.sown import with_sown as with_sown
   from bigtrain.evaluation.texts import edit_distance as edit_distance
   from bigtrain.evaluation.texts import text_scores as text_scores

@@ -10,11 +10,11 @@ from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
   from bigtrain.iteration.checkpoints import Checkpoints as Checkpoints
-  from bigtrain.iteration.warm_starts import extended as extended
-  from bigtrain.iteration.warm_starts import match as match
-  from bigtrain.iteration.warm_starts import resampled as resampled
-  from bigtrain.iteration.warm_starts import warm_start as warm_start
   from bigtrain.iteration.hugging_face import export_hugging_face as export_hugging_face
   from bigtrain.iteration.hugging_face import import_hugging_face as import_hugging_face
   from bigtrain.iteration.tensors import read_safetensors as read_safetensors
   from bigtrain.iteration.tensors import write_safetensors as write_safetensors
+  from bigtrain.iteration.warm_starts import extended as extended
+  from bigtrain.iteration.warm_starts import match as match
+  from bigtrain.iteration.warm_starts import resampled as resampled
+  from bigtrain.iteration.warm_starts import warm_start as warm_start
