@@ -42,6 +42,7 @@ setup(
     'files': ['sentencepiece', 'soundfile', 'zstandard'],
     'hf': ['huggingface_hub', 'torch', 'transformers'],
     'beam': ['apache-beam'],
+    'text': ['sacrebleu'],
     'track': ['mlflow', 'trackio', 'wandb'],
     'test': [
       'hypothesis',
