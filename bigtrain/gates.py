@@ -17,7 +17,8 @@ import jax
 import numpy as np
 
 from bigtrain.cohort import Cohort
-from bigtrain.train import bind, eval_step, init
+from bigtrain.program import eval_step
+from bigtrain.state import bind, init
 
 if TYPE_CHECKING:
   from bigtrain.experiment import Experiment
