@@ -190,7 +190,7 @@ class Cohort:
     program, lifted = self._program(part, members, len(full), False)
     constants = self._constants(lifted, part, full)
     states = [m.state for m in full]
-    params = _stack([s.params if s.ema is None else s.ema for s in states])
+    params = _stack([s.averaged for s in states])
     model_state = _stack([s.model_state for s in states])
     totals: list[dict[str, Mean]] = [{} for _ in members]
     tables: list[list[Any]] = [[] for _ in members]

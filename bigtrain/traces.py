@@ -30,6 +30,8 @@ class Traces:
   """
 
   def __init__(self, experiment: Experiment):
+    if experiment.start is not None:
+      raise ValueError('runs side by side begin from their seeds, not from start=: leave it out')
     self.model = experiment.model
     example = _shapes(experiment.data.spec)
     seed = jax.ShapeDtypeStruct((), jnp.int32)
@@ -47,11 +49,10 @@ class Traces:
       'init': Trace(begin, seed, example),
       'step': Trace(step, seed, state, example),
     }
-    params = state.params if state.ema is None else state.ema
     for name, evaluation in experiment.evals.items():
       function = functools.partial(eval_step, experiment, evaluation)
       batch = _shapes(evaluation.data.spec)
-      self.parts[f'eval {name}'] = Trace(function, params, state.model_state, batch)
+      self.parts[f'eval {name}'] = Trace(function, state.averaged, state.model_state, batch)
     self.kind = tuple((name, trace.structure) for name, trace in self.parts.items())
 
 

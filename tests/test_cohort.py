@@ -85,3 +85,9 @@ def test_functions_that_differ_in_more_than_numbers_are_refused():
   x = np.ones(3, np.float32)
   with pytest.raises(ValueError, match='more than numbers'):
     Lifted([Trace(jax.numpy.square, x), Trace(lambda x: x + x, x)])
+
+
+def test_a_warm_start_is_refused():
+  experiment = dataclasses.replace(toys.experiment(), start=lambda params, state: (params, state))
+  with pytest.raises(ValueError, match='leave it out'):
+    Cohort().member(experiment)
