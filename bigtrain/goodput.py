@@ -15,7 +15,7 @@ class Goodput:
   """Adds up wall time by what it was spent on; 'steps' is what no other kind claims."""
 
   def __init__(self):
-    self._spent = dict.fromkeys(KINDS, 0.0)
+    self._spent: dict[str, float] = dict.fromkeys(KINDS, 0.0)
     self._since = time.monotonic()
     self._else = 'start'  # Until the first step is asked for.
 
