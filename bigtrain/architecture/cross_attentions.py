@@ -27,7 +27,7 @@ class CrossAttention(nn.Module):
     use_bias: Of queries, keys, values and the output.
     dropout: Share of the output left out in training.
     attention_dropout: Share of the weights left out in training.
-    init: Of queries, keys and values.
+    in_init: Of queries, keys and values.
     out_init: Of the output's matrix.
     dtype: Of the computation.
   """
@@ -38,7 +38,7 @@ class CrossAttention(nn.Module):
   use_bias: bool = False
   dropout: float = 0.0
   attention_dropout: float = 0.0
-  init: Any = nn.initializers.xavier_uniform()
+  in_init: Any = nn.initializers.xavier_uniform()
   out_init: Any = nn.initializers.xavier_uniform()
   dtype: Any = jnp.float32
 
@@ -68,8 +68,8 @@ class CrossAttention(nn.Module):
       raise ValueError(f'width must divide by {H} heads, got {D}')
     K = self.head_width or D // H
     kernels = [
-      self.param('q', self.init, (D, H * K)),
-      *self.param('kv', each(self.init), (2, memory_BMD.shape[-1], H * K)),
+      self.param('q', self.in_init, (D, H * K)),
+      *self.param('kv', each(self.in_init), (2, memory_BMD.shape[-1], H * K)),
     ]
     q_k_v = []
     for name, kernel, x in zip('qkv', kernels, (x_BLD, memory_BMD, memory_BMD), strict=True):

@@ -34,7 +34,7 @@ class EncoderBlock(nn.Module):
     dropout: Share of each layer's output left out in training.
     attention_dropout: Share of the attention weights left out in training.
     skip: Probability of leaving out a layer.
-    init: Of queries, keys, values and the first products of the feed-forward layer; the outputs of
+    in_init: Of queries, keys, values and the first products of the feed-forward layer; outputs of
       both start as `SelfAttention` and `FeedForward` start theirs.
     dtype: Of the computation.
   """
@@ -52,7 +52,7 @@ class EncoderBlock(nn.Module):
   dropout: float = 0.0
   attention_dropout: float = 0.0
   skip: float = 0.0
-  init: Any = nn.initializers.xavier_uniform()
+  in_init: Any = nn.initializers.xavier_uniform()
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -71,7 +71,7 @@ class EncoderBlock(nn.Module):
       norm_epsilon=self.epsilon,
       dropout=self.dropout,
       attention_dropout=self.attention_dropout,
-      init=self.init,
+      init=self.in_init,
       dtype=self.dtype,
       name='attention',
     )
@@ -80,7 +80,7 @@ class EncoderBlock(nn.Module):
       self.feed,
       self.dropout,
       use_bias=self.feed_bias,
-      init=self.init,
+      init=self.in_init,
       dtype=self.dtype,
       name='feed',
     )

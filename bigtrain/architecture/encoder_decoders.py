@@ -31,19 +31,19 @@ class RelativeBias(nn.Module):
     buckets: Ranges of distances; where both directions count, half of them for each.
     longest: Distance at which the last bucket begins, about.
     both_ways: Whether what comes later is told apart; otherwise it counts as distance 0.
-    init: Of the numbers.
+    table_init: Of the numbers.
   """
 
   heads: int
   buckets: int = 32
   longest: int = 128
   both_ways: bool = True
-  init: Any = nn.initializers.normal(0.02)
+  table_init: Any = nn.initializers.normal(0.02)
 
   @nn.compact
   def __call__(self, query: jax.Array, key: jax.Array) -> jax.Array:
     """Maps positions [L] and [M], or [B, L] and [B, M], to a bias [1 or B, H, L, M]."""
-    table = self.param('table', self.init, (self.buckets, self.heads))
+    table = self.param('table', self.table_init, (self.buckets, self.heads))
     later = key[..., None, :] - query[..., :, None]
     each = self.buckets // 2 if self.both_ways else self.buckets
     steps = jnp.asarray(_bucket_of_distance(each, self.longest))
@@ -96,7 +96,6 @@ class _Block(nn.Module):
       'head_width': K,
       'scale': 1.0,
       'attention_dropout': m.attention_dropout,
-      'init': nn.initializers.normal(D**-0.5 * K**-0.25),
       'out_init': nn.initializers.normal((m.heads * K) ** -0.5 * K**0.25),
       **kinds,
     }
@@ -104,11 +103,12 @@ class _Block(nn.Module):
     def normed(x_BLD: jax.Array, name: str) -> jax.Array:
       return norm(m.norm, epsilon=m.epsilon, dtype=m.dtype, name=name)(x_BLD)
 
-    layer = SelfAttention(m.heads, causal=self.causal, **attention, name='attention')
+    init = nn.initializers.normal(D**-0.5 * K**-0.25)
+    layer = SelfAttention(m.heads, causal=self.causal, init=init, **attention, name='attention')
     y_BLD = normed(x_BLD, 'attention_norm')
     x_BLD = x_BLD + layer(y_BLD, train=train, segment_ids=segment_ids, bias=bias)
     if memory_BMD is not None:
-      layer = CrossAttention(m.heads, **attention, name='cross')
+      layer = CrossAttention(m.heads, in_init=init, **attention, name='cross')
       y_BLD = normed(x_BLD, 'cross_norm')
       x_BLD = x_BLD + layer(y_BLD, memory_BMD, train=train, segments=memory_segments)
     hidden = m.hidden or 4 * D
@@ -179,7 +179,7 @@ class EncoderDecoder(nn.Module):
     depth = self.depth if self.decoder_depth is None else self.decoder_depth
     self.encoder = [_Block(shape, causal=False, name=f'encoder_{i}') for i in range(self.depth)]
     self.decoder = [_Block(shape, causal=True, name=f'decoder_{i}') for i in range(depth)]
-    bias = {'buckets': self.buckets, 'longest': self.longest, 'init': init}
+    bias = {'buckets': self.buckets, 'longest': self.longest, 'table_init': init}
     self.encoder_bias = RelativeBias(self.heads, **bias)
     self.decoder_bias = RelativeBias(self.heads, both_ways=False, **bias)
     self.encoder_norm = norm(self.norm, epsilon=self.epsilon, dtype=self.dtype)

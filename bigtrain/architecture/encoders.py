@@ -112,7 +112,7 @@ class Encoder(nn.Module):
         dropout=self.dropout,
         attention_dropout=self.attention_dropout,
         skip=self.stochastic_depth * i / max(1, self.depth - 1),
-        init=init,
+        in_init=init,
         dtype=self.dtype,
         name=f'block_{i}',
       )

@@ -79,3 +79,16 @@ def test_negatives_come_from_all_devices(variables):
   )
   alone = loss(variables, IMAGE, TOKENS)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), shared, alone)
+
+
+def test_each_part_can_be_made_by_itself():
+  # A field named like a method of `flax.linen.Module` would hide it.
+  x, memory = jnp.ones((2, 3, 8)), jnp.ones((2, 5, 12))
+  for part, args, known in (
+    (architecture.CrossAttention(2), (x, memory), {'train': False}),
+    (architecture.AttentionPool(2), (x,), {}),
+  ):
+    shapes = jax.eval_shape(
+      lambda part=part, args=args, known=known: part.init(jax.random.key(0), *args, **known)
+    )
+    assert shapes['params']
