@@ -84,16 +84,17 @@ class History:
   def _fetch(self) -> None:
     step, count, means = self._pending.popleft()
     # Steps of a dispatch are stacked; a single one is not.
+    fetched = jax.device_get(dict(means))
     rows = {
       key: (np.atleast_1d(mean.total)[:count].astype(float), np.atleast_1d(mean.weight)[:count])
-      for key, mean in jax.device_get(dict(means)).items()
+      for key, mean in fetched.items()
     }
     good = np.isfinite(rows['loss'][0]) & np.isfinite(rows['grad_norm'][0])
     losses = rows['loss'][0] / np.maximum(rows['loss'][1], 1e-30)
     for line in self.health.see(step - count + 1, losses, rows['grad_norm'][0]):
       self._progress.say(line)
     for key, (total, weight) in rows.items():
-      mean = Mean(total[good].sum(), weight[good].sum(dtype=float))
+      mean = type(fetched[key])(total[good].sum(), weight[good].sum(dtype=float))
       self._sums[key] = self._sums[key] + mean if key in self._sums else mean
     if step % self._log_every == 0:
       self._log(step)

@@ -1,18 +1,42 @@
 """What a model is asked to do, and how well it does it.
 
-means: sums that add up over batches, devices and hosts. objectives: what is minimised, with the
-metrics that add. classification: the metrics that rank, from all predictions. intervals: how sure.
-pictures: to look at.
+means: sums that add up over batches, devices and hosts. Objectives, what is minimised, with the
+metrics that add: regression_losses, classification_losses, language_losses, contrastive_losses,
+distillation_losses. classification: the metrics that rank, from all predictions. intervals: how
+sure. pictures: to look at.
 """
 
 from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.classification import Classification as Classification
+  from bigtrain.evaluation.classification_losses import focal as focal
+  from bigtrain.evaluation.classification_losses import (
+    ordinal_cross_entropy as ordinal_cross_entropy,
+  )
+  from bigtrain.evaluation.classification_losses import (
+    sigmoid_cross_entropy as sigmoid_cross_entropy,
+  )
+  from bigtrain.evaluation.classification_losses import (
+    softmax_cross_entropy as softmax_cross_entropy,
+  )
+  from bigtrain.evaluation.contrastive_losses import sigmoid_contrastive as sigmoid_contrastive
+  from bigtrain.evaluation.contrastive_losses import softmax_contrastive as softmax_contrastive
+  from bigtrain.evaluation.contrastive_losses import triplet as triplet
+  from bigtrain.evaluation.distillation_losses import (
+    attention_distillation as attention_distillation,
+  )
+  from bigtrain.evaluation.distillation_losses import distillation as distillation
+  from bigtrain.evaluation.distillation_losses import feature_distillation as feature_distillation
   from bigtrain.evaluation.intervals import bootstrap_interval as bootstrap_interval
+  from bigtrain.evaluation.language_losses import masked_token as masked_token
+  from bigtrain.evaluation.language_losses import next_token as next_token
+  from bigtrain.evaluation.language_losses import span_corruption as span_corruption
+  from bigtrain.evaluation.means import ExpMean as ExpMean
   from bigtrain.evaluation.means import Mean as Mean
-  from bigtrain.evaluation.objectives import mean_squared_error as mean_squared_error
-  from bigtrain.evaluation.objectives import next_token as next_token
-  from bigtrain.evaluation.objectives import sigmoid_cross_entropy as sigmoid_cross_entropy
-  from bigtrain.evaluation.objectives import softmax_cross_entropy as softmax_cross_entropy
+  from bigtrain.evaluation.means import RootMean as RootMean
   from bigtrain.evaluation.pictures import draw_confusion as draw_confusion
+  from bigtrain.evaluation.regression_losses import huber as huber
+  from bigtrain.evaluation.regression_losses import mean_absolute_error as mean_absolute_error
+  from bigtrain.evaluation.regression_losses import mean_squared_error as mean_squared_error
+  from bigtrain.evaluation.regression_losses import quantile as quantile

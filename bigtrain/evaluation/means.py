@@ -75,11 +75,16 @@ class Mean:
     )
 
   def __add__(self, other: Mean) -> Mean:
-    return Mean(total=self.total + other.total, weight=self.weight + other.weight)
+    return type(self)(total=self.total + other.total, weight=self.weight + other.weight)
 
   @property
   def value(self) -> Any:
     """The mean; NaN where nothing was weighed (its gradient is 0 there, not NaN)."""
+    return self.mean
+
+  @property
+  def mean(self) -> Any:
+    """`total / weight`, whatever `value` makes of it."""
     np_or_jnp = jnp if isinstance(self.total, jax.Array) else np
     empty = self.weight == 0
     return np_or_jnp.where(
@@ -92,7 +97,28 @@ class Mean:
     Float32 counts stop at 2**24: add the means of a long evaluation here, not on the device.
     """
     total, weight = jax.device_get((self.total, self.weight))
-    return Mean(total=np.asarray(total, np.float64), weight=np.asarray(weight, np.float64))
+    return type(self)(total=np.asarray(total, np.float64), weight=np.asarray(weight, np.float64))
+
+
+@struct.dataclass
+class RootMean(Mean):
+  """The root of a mean, taken when it is read: root mean squared error, of squared errors."""
+
+  @property
+  def value(self) -> Any:
+    """The root; NaN where nothing was weighed."""
+    return self.mean**0.5
+
+
+@struct.dataclass
+class ExpMean(Mean):
+  """e to the power of a mean, taken when it is read: perplexity, of the nats of tokens."""
+
+  @property
+  def value(self) -> Any:
+    """The power; NaN where nothing was weighed, infinite beyond what a float holds."""
+    with np.errstate(over='ignore'):
+      return (jnp if isinstance(self.total, jax.Array) else np).exp(self.mean)
 
 
 def _spread(name: str, array: Any, shape: tuple[int, ...]) -> jax.Array:

@@ -70,7 +70,7 @@ def test_squared_error_by_hand():
   outputs, label = np.array([[1.0], [4.0]]), np.array([2.0, 2.0])
   batch = {'features': X[:2], 'label': label}
   means = values(evaluation.mean_squared_error(answering(outputs), batch))
-  assert means == {'loss': 2.5, 'absolute_error': 1.5}
+  assert means == pytest.approx({'loss': 2.5, 'absolute_error': 1.5, 'rmse': math.sqrt(2.5)})
 
 
 def test_next_token_equals_optax_and_counts_bytes():
