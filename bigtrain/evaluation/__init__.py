@@ -2,13 +2,18 @@
 
 means: sums that add up over batches, devices and hosts. Objectives, what is minimised, with the
 metrics that add: regression_losses, classification_losses, language_losses, contrastive_losses,
-distillation_losses. classification: the metrics that rank, from all predictions. intervals: how
-sure. pictures: to look at.
+distillation_losses. Evaluators, metrics of all predictions with their intervals: classification,
+multi_label, regression, language, retrieval, slices; what they compute with: confusion,
+ranking_scores, texts, calibration, intervals. probes: what features know. audit: who looked
+at the test split. pictures: to look at.
 """
 
 from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
+  from bigtrain.evaluation.calibration import calibration_error as calibration_error
+  from bigtrain.evaluation.calibration import fit_temperature as fit_temperature
+  from bigtrain.evaluation.calibration import reliability as reliability
   from bigtrain.evaluation.classification import Classification as Classification
   from bigtrain.evaluation.classification_losses import focal as focal
   from bigtrain.evaluation.classification_losses import (
@@ -20,6 +25,9 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.classification_losses import (
     softmax_cross_entropy as softmax_cross_entropy,
   )
+  from bigtrain.evaluation.confusion import class_scores as class_scores
+  from bigtrain.evaluation.confusion import confusion_counts as confusion_counts
+  from bigtrain.evaluation.confusion import confusion_scores as confusion_scores
   from bigtrain.evaluation.contrastive_losses import sigmoid_contrastive as sigmoid_contrastive
   from bigtrain.evaluation.contrastive_losses import softmax_contrastive as softmax_contrastive
   from bigtrain.evaluation.contrastive_losses import triplet as triplet
@@ -28,15 +36,30 @@ with _epy.lazy_api_imports(globals()):
   )
   from bigtrain.evaluation.distillation_losses import distillation as distillation
   from bigtrain.evaluation.distillation_losses import feature_distillation as feature_distillation
+  from bigtrain.evaluation.intervals import Difference as Difference
   from bigtrain.evaluation.intervals import bootstrap_interval as bootstrap_interval
+  from bigtrain.evaluation.intervals import paired_bootstrap as paired_bootstrap
+  from bigtrain.evaluation.intervals import resampled_sums as resampled_sums
+  from bigtrain.evaluation.intervals import t_interval as t_interval
+  from bigtrain.evaluation.language import Language as Language
   from bigtrain.evaluation.language_losses import masked_token as masked_token
   from bigtrain.evaluation.language_losses import next_token as next_token
   from bigtrain.evaluation.language_losses import span_corruption as span_corruption
   from bigtrain.evaluation.means import ExpMean as ExpMean
   from bigtrain.evaluation.means import Mean as Mean
   from bigtrain.evaluation.means import RootMean as RootMean
+  from bigtrain.evaluation.multi_label import MultiLabel as MultiLabel
   from bigtrain.evaluation.pictures import draw_confusion as draw_confusion
+  from bigtrain.evaluation.ranking_scores import average_precision as average_precision
+  from bigtrain.evaluation.ranking_scores import rank_classes as rank_classes
+  from bigtrain.evaluation.ranking_scores import roc_auc as roc_auc
+  from bigtrain.evaluation.regression import Regression as Regression
   from bigtrain.evaluation.regression_losses import huber as huber
   from bigtrain.evaluation.regression_losses import mean_absolute_error as mean_absolute_error
   from bigtrain.evaluation.regression_losses import mean_squared_error as mean_squared_error
   from bigtrain.evaluation.regression_losses import quantile as quantile
+  from bigtrain.evaluation.retrieval import Retrieval as Retrieval
+  from bigtrain.evaluation.retrieval import retrieval_items as retrieval_items
+  from bigtrain.evaluation.retrieval import zero_shot as zero_shot
+  from bigtrain.evaluation.texts import edit_distance as edit_distance
+  from bigtrain.evaluation.texts import text_scores as text_scores

@@ -1,13 +1,13 @@
 """What a classifier gets right, told from the table of all its predictions.
 
-Conventions, where a number isn't defined:
+Conventions, where a number isn't defined: those of `confusion` and `ranking_scores`, and
 
 - no examples, or a prediction that isn't finite: every metric is NaN;
-- a class that occurs neither as label nor as prediction: left out of macro averages;
-- a class that occurs but is never predicted: precision 0; predicted but never a label: recall 0;
-- ROC-AUC, one class against the rest, is averaged over the classes for which both exist, and NaN
-  where there is none; of two classes it is the AUC of class 1;
-- every example counts once: weights other than 0 (padding, left out of the table) aren't used.
+- of equally likely classes the first is predicted; top-k counts the others in the same order.
+
+Each metric has its interval of 95 %, 'NAME_low' and 'NAME_high', by the bootstrap over examples, or
+for ROC-AUC by its standard error; average precision and calibration error have none. With weights
+other than 1, only means over examples have one.
 
 Letters: B examples of a batch, N of the table, C classes.
 """
@@ -15,6 +15,7 @@ Letters: B examples of a batch, N of the table, C classes.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,19 +23,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bigtrain.evaluation.intervals import bootstrap_interval
+from bigtrain.evaluation.batches import entry, inputs
+from bigtrain.evaluation.calibration import calibration_error
+from bigtrain.evaluation.confusion import class_scores, confusion_counts, confusion_scores
+from bigtrain.evaluation.intervals import percentiles, with_intervals
+from bigtrain.evaluation.ranking_scores import rank_classes
 
-_METRICS = (
-  'accuracy',
-  'accuracy_low',
-  'accuracy_high',
-  'balanced_accuracy',
-  'macro_precision',
-  'macro_recall',
-  'macro_f1',
-  'roc_auc',
-  'log_loss',
-)
+_CELLS = 40_000_000  # Numbers of all resampled confusion matrices together, at most.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,92 +37,145 @@ class Classification:
   """An evaluator of models that pick one class of several.
 
   Attributes:
-    resamples: Of the bootstrap interval of the accuracy (95 %, 'accuracy_low' and 'accuracy_high').
+    top: 'top_K_accuracy' is reported for each K below the number of classes.
+    beta: Of the F score, 'macro_f1' for 1.
+    bins: Of the expected calibration error.
+    resamples: Of the bootstrap.
     seed: Of its drawing.
   """
 
-  resamples: int = 1_000
+  top: tuple[int, ...] = (5,)
+  beta: float = 1.0
+  bins: int = 15
+  resamples: int = 2_000
   seed: int = 0
 
   def predict(self, apply: Callable[..., Any], batch: Mapping[str, Any]) -> dict[str, jax.Array]:
     """Returns a batch's rows of the table; runs on the device.
 
     Args:
-      apply: Maps batch['image'] or batch['features'] to logits [B, C] of C classes, or, for two
-        classes, [B] or [B, 1] of class 1 against class 0.
-      batch: Holds 'image' or 'features', and 'label', integers [B].
+      apply: Maps the input, as for `softmax_cross_entropy`, to logits [B, C] of C classes, or, for
+        two classes, [B] or [B, 1] of class 1 against class 0.
+      batch: Holds the input, and 'label', integers [B]. Optional: 'weight'.
 
     Returns:
-      'log_probability' float32 [B, C] and 'label' int32 [B].
+      'log_probability' float32 [B, C], 'label' int32 [B], and the weights.
     """
-    logits = jnp.asarray(apply(batch['image' if 'image' in batch else 'features']), jnp.float32)
+    logits = jnp.asarray(apply(inputs(batch)), jnp.float32)
     if logits.ndim == 1:
       logits = logits[:, None]
     if logits.shape[-1] == 1:
       logits = jnp.concatenate([jnp.zeros_like(logits), logits], axis=-1)
+    weight = {'weight': jnp.asarray(batch['weight'], jnp.float32)} if 'weight' in batch else {}
     return {
       'log_probability': jax.nn.log_softmax(logits),
-      'label': jnp.asarray(batch['label'], jnp.int32),
+      'label': jnp.asarray(entry(batch, 'label'), jnp.int32),
+      **weight,
     }
 
   def report(self, table: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Returns every metric of the table, by scikit-learn; runs on the host.
+    """Returns every metric of the table; runs on the host.
 
     Args:
-      table: 'log_probability' [N, C] and 'label' [N], as `predict` gives them.
+      table: 'log_probability' [N, C] and 'label' [N], as `predict` gives them. Optional: 'weight'.
 
     Returns:
-      'accuracy', its interval 'accuracy_low' and 'accuracy_high', 'balanced_accuracy' (mean recall
-      of the classes that occur as labels), 'macro_precision', 'macro_recall', 'macro_f1',
-      'roc_auc' and 'log_loss' (nats).
+      What `confusion_scores` names; 'top_5_accuracy' and its like; 'roc_auc', 'roc_auc_ovo' and
+      'average_precision'; 'log_loss' (nats); 'brier' (of two classes the squared error of class 1,
+      of more the sum over classes, 0 to 2); 'calibration_error'. With their intervals.
 
     Raises:
       ValueError: A label lies outside 0 ... C - 1.
     """
-    log_probability_NC, label_N = _columns(table)
+    log_probability_NC, label_N, weight_N = _columns(table)
     if not len(label_N) or not np.isfinite(log_probability_NC).all():
-      return dict.fromkeys(_METRICS, float('nan'))
-    # scikit-learn takes a second to import, and only evaluation needs it.
-    from sklearn import metrics
-
+      one = {
+        'log_probability': np.zeros((1, log_probability_NC.shape[-1])),
+        'label': np.zeros(1, int),
+      }
+      return dict.fromkeys(self.report(one), math.nan)
+    classes = log_probability_NC.shape[-1]
     predicted_N = log_probability_NC.argmax(axis=-1)
+    found = self._items(log_probability_NC, label_N, weight_N, predicted_N)
+    counts = confusion_counts(label_N, predicted_N, classes, weight_N)
+    found |= self._counted(counts, weight_N)
+    probability_NC = np.exp(log_probability_NC)
+    confidence_N = probability_NC[np.arange(len(label_N)), predicted_N]
     right_N = predicted_N == label_N
-    low, high = bootstrap_interval(right_N, resamples=self.resamples, seed=self.seed)
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-      label_N,
-      predicted_N,
-      average='macro',
-      zero_division=0,  # pyright: ignore[reportArgumentType]
-    )
-    values = {
-      'accuracy': metrics.accuracy_score(label_N, predicted_N),
-      'accuracy_low': low,
-      'accuracy_high': high,
-      # By hand, for scikit-learn warns about classes that are predicted but don't occur.
-      'balanced_accuracy': np.mean([right_N[label_N == c].mean() for c in np.unique(label_N)]),
-      'macro_precision': precision,
-      'macro_recall': recall,
-      'macro_f1': f1,
-      'roc_auc': _roc_auc(log_probability_NC, label_N),
-      # From log probabilities: scikit-learn's log_loss cuts off probabilities below 2e-16.
-      'log_loss': -log_probability_NC[np.arange(len(label_N)), label_N].mean(),
+    ranking = rank_classes(label_N, log_probability_NC, weight_N)
+    half = 1.959964 * ranking.roc_auc_error
+    return found | {
+      'roc_auc': ranking.roc_auc,
+      'roc_auc_low': max(0.0, ranking.roc_auc - half) if half >= 0 else math.nan,
+      'roc_auc_high': min(1.0, ranking.roc_auc + half) if half >= 0 else math.nan,
+      'roc_auc_ovo': ranking.roc_auc_ovo,
+      'average_precision': ranking.average_precision,
+      'calibration_error': calibration_error(
+        confidence_N, right_N, bins=self.bins, weight_N=weight_N
+      ),
     }
-    return {name: float(values[name]) for name in _METRICS}
+
+  def per_class(self, table: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns 'precision', 'recall', 'f_score' and 'support' of each class, [C]."""
+    return class_scores(self.confusion(table), beta=self.beta)
 
   def confusion(self, table: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Returns counts int64 [C, C]: row = label, column = prediction."""
-    log_probability_NC, label_N = _columns(table)
-    from sklearn import metrics
+    """Returns counts int64 [C, C]: row = label, column = prediction; every example counts once."""
+    log_probability_NC, label_N, _ = _columns(table)
+    classes = log_probability_NC.shape[-1]
+    predicted_N = log_probability_NC.argmax(axis=-1)
+    return confusion_counts(label_N, predicted_N, classes).astype(np.int64)
 
-    classes = np.arange(log_probability_NC.shape[-1])
-    if not len(label_N):
-      return np.zeros((len(classes), len(classes)), np.int64)
-    return metrics.confusion_matrix(label_N, log_probability_NC.argmax(axis=-1), labels=classes)
+  def _items(self, log_probability_NC, label_N, weight_N, predicted_N) -> dict[str, float]:
+    """Metrics that are means over examples."""
+    size, classes = log_probability_NC.shape
+    own_N = log_probability_NC[np.arange(size), label_N]
+    probability_NC = np.exp(log_probability_NC)
+    if classes == 2:
+      brier_N = (1 - probability_NC[np.arange(size), label_N]) ** 2
+    else:
+      brier_N = 1 - 2 * np.exp(own_N) + np.einsum('nc,nc->n', probability_NC, probability_NC)
+    # From log probabilities: cut off nowhere, where scikit-learn's log_loss ends at 2e-16.
+    columns = {'accuracy': predicted_N == label_N, 'log_loss': -own_N, 'brier': brier_N}
+    if tops := [k for k in self.top if k < classes]:
+      ahead_N = np.sum(log_probability_NC > own_N[:, None], axis=-1)
+      tied_NC = log_probability_NC == own_N[:, None]
+      ahead_N += np.sum(tied_NC & (np.arange(classes) < label_N[:, None]), axis=-1)
+      columns |= {f'top_{k}_accuracy': ahead_N < k for k in tops}
+    weights_N = np.ones(size) if weight_N is None else weight_N
+    stacked = [weights_N, *(column * weights_N for column in columns.values())]
+
+    def metrics(sums: np.ndarray) -> dict[str, np.ndarray]:
+      return {name: sums[i] / sums[0] for i, name in enumerate(columns, 1)}
+
+    return with_intervals(
+      np.stack(stacked, axis=1), metrics, resamples=self.resamples, seed=self.seed
+    )
+
+  def _counted(self, counts_CC: np.ndarray, weight_N: np.ndarray | None) -> dict[str, float]:
+    """Metrics of the confusion matrix; to resample examples is to draw its counts anew."""
+    values = dict(confusion_scores(counts_CC, beta=self.beta))
+    del values['accuracy']
+    size, drawn = counts_CC.sum(), {}
+    if weight_N is None and size > 1 and counts_CC.size * self.resamples <= _CELLS:
+      rng = np.random.default_rng(self.seed)
+      some = np.flatnonzero(counts_CC)
+      draws = np.zeros((self.resamples, counts_CC.size))
+      draws[:, some] = rng.multinomial(int(size), counts_CC.ravel()[some] / size, self.resamples)
+      drawn = confusion_scores(draws.reshape(-1, *counts_CC.shape), beta=self.beta)
+    found = {}
+    for name, value in values.items():
+      low, high = percentiles(drawn[name]) if drawn else (math.nan, math.nan)
+      found |= {name: float(value), f'{name}_low': low, f'{name}_high': high}
+    return found
 
 
-def _columns(table: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def _columns(table: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
   log_probability_NC = np.asarray(table['log_probability'], np.float64)
   label_N = np.asarray(table['label'])
+  weight_N = np.asarray(table['weight'], np.float64) if 'weight' in table else None
+  if weight_N is not None and (weight_N == 1).all():
+    weight_N = None
   classes = log_probability_NC.shape[-1]
   outside = np.flatnonzero((label_N < 0) | (label_N >= classes))
   if len(outside):
@@ -135,20 +183,4 @@ def _columns(table: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
       f'label must be in 0 ... {classes - 1} for a model of {classes} classes, '
       f'got {label_N[outside[0]]} in row {outside[0]} of the table'
     )
-  return log_probability_NC, label_N
-
-
-def _roc_auc(log_probability_NC: np.ndarray, label_N: np.ndarray) -> float:
-  from sklearn import metrics
-
-  classes = log_probability_NC.shape[-1]
-  areas = []
-  for c in [1] if classes == 2 else range(classes):
-    is_c_N = label_N == c
-    if 0 < is_c_N.sum() < len(label_N):
-      if classes == 2:  # Log odds: near certainty, log probabilities round to the same float.
-        score_N = log_probability_NC[:, 1] - log_probability_NC[:, 0]
-      else:
-        score_N = log_probability_NC[:, c]
-      areas.append(metrics.roc_auc_score(is_c_N, score_N))
-  return float(np.mean(areas)) if areas else float('nan')
+  return log_probability_NC, label_N, weight_N

@@ -92,22 +92,23 @@ def span_corruption(
   return _token_loss(apply, batch, ('inputs', 'decoder_inputs'), {}, chunks, z_loss)
 
 
+def token_nats(apply: Apply, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+  """Returns nats, whether the likeliest token is right, weight and bytes of each target, [B, L].
+
+  The batch is read as by `span_corruption` where it holds 'decoder_inputs', else by `next_token`.
+  """
+  keys = ('inputs', 'decoder_inputs') if 'decoder_inputs' in batch else ('inputs',)
+  more = {'segment_ids': batch['segment_ids']} if 'segment_ids' in batch else {}
+  given, (targets_BL, weight_BL, bytes_BL) = _read(batch, keys)
+  _, nats_BL, right_BL = _nats(as_float(apply(*given, **more)), targets_BL)
+  return nats_BL, right_BL, weight_BL, bytes_BL
+
+
 def _token_loss(
   apply: Apply, batch: Batch, keys: tuple[str, ...], more: Any, chunks: int, z_loss: float
 ) -> dict[str, Mean]:
-  for key in (*keys, 'targets'):
-    if key not in batch:
-      needed = ' and '.join(map(repr, (*keys, 'targets')))
-      raise ValueError(f'batch must hold {needed}, got {sorted(batch)}: add {key!r}')
-  given = [batch[key] for key in keys]
-  targets_BL = jnp.asarray(batch['targets'])
-  weight_BL = jnp.ones(targets_BL.shape, jnp.float32)
-  if 'token_weight' in batch:
-    weight_BL = weight_BL * jnp.asarray(batch['token_weight'], jnp.float32)
-  if 'weight' in batch:
-    weight_BL = weight_BL * jnp.asarray(batch['weight'], jnp.float32)[:, None]
-  bytes_BL = jnp.broadcast_to(jnp.asarray(batch.get('bytes', 1.0), jnp.float32), targets_BL.shape)
-  judged = (targets_BL, weight_BL, bytes_BL)
+  given, judged = _read(batch, keys)
+  targets_BL = judged[0]
   if chunks == 1:
     return _judge(as_float(apply(*given, **more)), judged, z_loss)
   length = targets_BL.shape[1]
@@ -141,12 +142,26 @@ def _token_loss(
   return total
 
 
+def _read(batch: Batch, keys: tuple[str, ...]) -> tuple[list[Any], tuple[jax.Array, ...]]:
+  """Returns the model's inputs, and targets, weights and bytes, each [B, L]."""
+  for key in (*keys, 'targets'):
+    if key not in batch:
+      needed = ' and '.join(map(repr, (*keys, 'targets')))
+      raise ValueError(f'batch must hold {needed}, got {sorted(batch)}: add {key!r}')
+  given = [batch[key] for key in keys]
+  targets_BL = jnp.asarray(batch['targets'])
+  weight_BL = jnp.ones(targets_BL.shape, jnp.float32)
+  if 'token_weight' in batch:
+    weight_BL = weight_BL * jnp.asarray(batch['token_weight'], jnp.float32)
+  if 'weight' in batch:
+    weight_BL = weight_BL * jnp.asarray(batch['weight'], jnp.float32)[:, None]
+  bytes_BL = jnp.broadcast_to(jnp.asarray(batch.get('bytes', 1.0), jnp.float32), targets_BL.shape)
+  return given, (targets_BL, weight_BL, bytes_BL)
+
+
 def _judge(logits_BLV: jax.Array, judged: Any, z_loss: float) -> dict[str, Mean]:
   targets_BL, weight_BL, bytes_BL = judged
-  _check_shape(logits_BLV, targets_BL, 'logits')
-  z_BL = jax.nn.logsumexp(logits_BLV, axis=-1)
-  nats_BL = z_BL - pick(logits_BLV, targets_BL)
-  right_BL = jnp.argmax(logits_BLV, axis=-1) == targets_BL
+  z_BL, nats_BL, right_BL = _nats(logits_BLV, targets_BL)
   loss_BL = nats_BL + z_loss * jnp.square(z_BL) if z_loss else nats_BL
   return {
     'loss': Mean.of(loss_BL, weight_BL),
@@ -154,6 +169,13 @@ def _judge(logits_BLV: jax.Array, judged: Any, z_loss: float) -> dict[str, Mean]
     'perplexity': ExpMean.of(nats_BL, weight_BL),
     'bits_per_byte': Mean.ratio(nats_BL / math.log(2), bytes_BL, weight_BL),
   }
+
+
+def _nats(logits_BLV: jax.Array, targets_BL: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+  _check_shape(logits_BLV, targets_BL, 'logits')
+  z_BL = jax.nn.logsumexp(logits_BLV, axis=-1)
+  right_BL = jnp.argmax(logits_BLV, axis=-1) == targets_BL
+  return z_BL, z_BL - pick(logits_BLV, targets_BL), right_BL
 
 
 def _check_shape(outputs: jax.Array, targets_BL: jax.Array, name: str) -> None:
