@@ -153,6 +153,56 @@ def curve(x: Sequence[float], y: Sequence[float]) -> Html:
   )
 
 
+# Of Okabe and Ito, which colour-blind people tell apart; each with a dash of its own, for grey.
+_LINES = (
+  ('#0072B2', ''), ('#D55E00', '7 3'), ('#009E73', '2 3'), ('#CC79A7', '9 3 2 3'),
+  ('#E69F00', '4 2'), ('#56B4E9', '12 4'), ('#000000', '1 4'),
+)  # fmt: skip
+
+
+def curves(lines: Mapping[str, tuple[Any, Any]]) -> Html:
+  """Returns lines over one pair of axes, by name, each of (ascending x, y), with a legend.
+
+  The y axis leaves out the outer 1 % of values, so that a first, huge loss doesn't flatten the rest.
+  """
+  import numpy as np
+
+  left, top, width, height = 70, 14, 620, 220
+  xs = np.concatenate([np.asarray(x, float) for x, _ in lines.values()])
+  ys = np.concatenate([np.asarray(y, float) for _, y in lines.values()])
+  (x0, x1), (low, high) = (xs.min(), xs.max()), np.quantile(ys, [0.01, 0.99])
+  drawn, legend = [], []
+  for i, (name, (x, y)) in enumerate(lines.items()):
+    a = left + width * (np.asarray(x, float) - x0) / ((x1 - x0) or 1)
+    share = (high - np.asarray(y, float)) / ((high - low) or 1)
+    b = top + height * np.clip(share, 0, 1)
+    color, dash = _LINES[i % len(_LINES)]
+    look = {'fill': 'none', 'stroke': color, 'stroke-width': 1.5, 'stroke-dasharray': dash}
+    path = ' '.join(f'{p:.1f},{q:.1f}' for p, q in zip(a, b, strict=True))
+    drawn.append(tag('polyline', tag('title', name), points=path, **look))
+    key = tag('line', x1=0, y1=6, x2=34, y2=6, **look)
+    key = tag('svg', key, viewBox='0 0 34 12', style='width:34px;height:12px')
+    legend.append(tag('span', key, ' ', name, style='margin-right:1rem;white-space:nowrap'))
+
+  def words(value: float, a: int, b: int, anchor: str) -> Html:
+    place = {'x': a, 'y': b, 'text-anchor': anchor, 'font-size': 14, 'fill': '#59636e'}
+    return tag('text', float(value), **place)
+
+  bottom, end = top + height, left + width
+  drawing = tag(
+    'svg',
+    tag('path', d=f'M{left},{top}V{bottom}H{end}', fill='none', stroke='#c6ccd3'),
+    *drawn,
+    words(high, left - 8, top + 6, 'end'),
+    words(low, left - 8, bottom, 'end'),
+    words(x0, left, bottom + 20, 'start'),
+    words(x1, end, bottom + 20, 'end'),
+    viewBox='0 0 700 260',
+    role='img',
+  )
+  return join([drawing, tag('p', *legend, class_='note')])
+
+
 def picture(pixels: Any, caption: Any = '') -> Html:
   """Returns a picture with its caption, as PNG inside the page.
 

@@ -11,6 +11,8 @@ at the test split. pictures: to look at.
 from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
+  from bigtrain.evaluation.audit import check_split as check_split
+  from bigtrain.evaluation.audit import note_test as note_test
   from bigtrain.evaluation.calibration import calibration_error as calibration_error
   from bigtrain.evaluation.calibration import fit_temperature as fit_temperature
   from bigtrain.evaluation.calibration import reliability as reliability
@@ -49,7 +51,16 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.means import Mean as Mean
   from bigtrain.evaluation.means import RootMean as RootMean
   from bigtrain.evaluation.multi_label import MultiLabel as MultiLabel
+  from bigtrain.evaluation.pictures import draw_bars as draw_bars
   from bigtrain.evaluation.pictures import draw_confusion as draw_confusion
+  from bigtrain.evaluation.pictures import draw_curves as draw_curves
+  from bigtrain.evaluation.pictures import draw_examples as draw_examples
+  from bigtrain.evaluation.pictures import draw_precision_recall as draw_precision_recall
+  from bigtrain.evaluation.pictures import draw_reliability as draw_reliability
+  from bigtrain.evaluation.pictures import draw_residuals as draw_residuals
+  from bigtrain.evaluation.pictures import draw_roc as draw_roc
+  from bigtrain.evaluation.probes import fit_linear_probe as fit_linear_probe
+  from bigtrain.evaluation.probes import nearest_neighbours as nearest_neighbours
   from bigtrain.evaluation.ranking_scores import average_precision as average_precision
   from bigtrain.evaluation.ranking_scores import rank_classes as rank_classes
   from bigtrain.evaluation.ranking_scores import roc_auc as roc_auc
@@ -61,5 +72,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.retrieval import Retrieval as Retrieval
   from bigtrain.evaluation.retrieval import retrieval_items as retrieval_items
   from bigtrain.evaluation.retrieval import zero_shot as zero_shot
+  from bigtrain.evaluation.slices import Sliced as Sliced
+  from bigtrain.evaluation.slices import by_slice as by_slice
   from bigtrain.evaluation.texts import edit_distance as edit_distance
   from bigtrain.evaluation.texts import text_scores as text_scores

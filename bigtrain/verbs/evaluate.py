@@ -22,9 +22,11 @@ def evaluate(
   import jax
 
   from bigtrain.checks import check_evals
+  from bigtrain.evaluation import note_test
   from bigtrain.iteration import Checkpoints
   from bigtrain.journal import table
   from bigtrain.program import Program
+  from bigtrain.record import revision
 
   unknown = [name for name in only if name not in experiment.evals]
   if unknown:
@@ -41,6 +43,16 @@ def evaluate(
   state, _ = checkpoints.restore(step or found[-1], program.shapes)
   results = {name: program.evaluate(name, state) for name in only or experiment.evals}
   if jax.process_index() == 0:
+    git = revision(__file__) or {}
+    for name in results:
+      others = note_test(
+        workdir, name, verb='evaluate', step=step or found[-1], revision=git.get('revision')
+      )
+      if others:
+        print(
+          f'Note: {name} was looked at at {others} other steps of this run (audit.jsonl): choosing '
+          'between them by it makes it a held-out split'
+        )
     print(f'Step {step or found[-1]} of {workdir}')
     print(table(results))
   return results
