@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import io
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -85,7 +86,7 @@ def thinned(x: np.ndarray, y: np.ndarray, points: int = _POINTS) -> tuple[np.nda
   edges = np.linspace(0, len(y), points + 1).astype(int)
   chosen = [
     begin + place
-    for begin, end in zip(edges, edges[1:], strict=False)
+    for begin, end in itertools.pairwise(edges)
     for place in sorted({int(y[begin:end].argmin()), int(y[begin:end].argmax())})
   ]
   return x[chosen], y[chosen]
