@@ -41,6 +41,7 @@ setup(
     'files': ['sentencepiece', 'soundfile', 'zstandard'],
     'hf': ['huggingface_hub', 'safetensors'],
     'beam': ['apache-beam'],
+    'text': ['sacrebleu'],
     'track': ['mlflow', 'trackio', 'wandb'],
     'test': [
       'hypothesis',

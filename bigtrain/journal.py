@@ -225,12 +225,21 @@ def table(results: Mapping[str, Mapping[str, float]]) -> str:
   """Returns a plain table of results: a row a metric, a column an evaluation."""
   names = list(results)
   metrics = list(dict.fromkeys(key for name in names for key in results[name]))
-  left = max(map(len, [*metrics, 'metric']))
-  widths = {name: max(len(name), 10) for name in names}
-  lines = ['  '.join(['metric'.ljust(left), *(name.rjust(widths[name]) for name in names)])]
-  for key in metrics:
-    cells = [f'{results[name][key]:.4f}' if key in results[name] else '' for name in names]
-    lines.append(
-      '  '.join([key.ljust(left), *(c.rjust(widths[n]) for c, n in zip(cells, names, strict=True))])
-    )
-  return '\n'.join(lines)
+  ends = {key + end for key in metrics for end in ('_low', '_high')}
+  metrics = [
+    key for key in metrics if key not in ends
+  ]  # Ends of intervals stand with their metric.
+
+  def cell(values: Mapping[str, float], key: str) -> str:
+    if key not in values:
+      return ''
+    low, high = (values.get(key + end, float('nan')) for end in ('_low', '_high'))
+    return f'{values[key]:.4f}' + (f' ({low:.4f} to {high:.4f})' if low == low else '')
+
+  lines = [['metric', *names], *([k, *(cell(results[n], k) for n in names)] for k in metrics)]
+  widths = [
+    max(10 * (i > 0), *map(len, column)) for i, column in enumerate(zip(*lines, strict=True))
+  ]
+  return '\n'.join(
+    '  '.join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in lines
+  )

@@ -163,7 +163,7 @@ _LINES = (
 def curves(lines: Mapping[str, tuple[Any, Any]]) -> Html:
   """Returns lines over one pair of axes, by name, each of (ascending x, y), with a legend.
 
-  The y axis leaves out the outer 1 % of values, so that a first, huge loss doesn't flatten the rest.
+  The y axis leaves out the outer 1 % of values: a first, huge loss doesn't flatten the rest.
   """
   import numpy as np
 

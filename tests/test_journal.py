@@ -79,3 +79,12 @@ def test_the_table_shows_each_metric_of_each_evaluation():
   assert text.splitlines()[0].split() == ['metric', 'held_out', 'test']
   assert text.splitlines()[1].split() == ['loss', '0.5000', '0.2500']
   assert text.splitlines()[2].split() == ['accuracy', '1.0000']
+
+
+def test_an_interval_stands_beside_its_metric():
+  from bigtrain.journal import table
+
+  shown = table({'test': {'a': 0.5, 'a_low': 0.4, 'a_high': 0.6, 'b': 1.0, 'b_low': float('nan')}})
+  lines = [line.split() for line in shown.splitlines()]
+  assert lines == [['metric', 'test'], ['a', '0.5000', '(0.4000', 'to', '0.6000)'], ['b', '1.0000']]
+  assert len({len(line) for line in shown.splitlines()}) == 1
