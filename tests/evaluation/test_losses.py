@@ -249,7 +249,7 @@ def test_no_whole_array_of_logits_is_alive_in_chunks(decoder):
 def test_chunks_make_the_same_parameters_and_must_divide():
   from toys import experiment
 
-  from bigtrain.train import init
+  from bigtrain.state import init
 
   model = architecture.DecoderLM(vocab=11, depth=1, width=16)
   batch = {'inputs': TOKENS, 'targets': TOKENS, 'weight': PADDED}
