@@ -206,7 +206,8 @@ class Cohort:
         if batch is None:
           continue
         own = {
-          k: Mean(np.float64(m.total[index]), np.float64(m.weight[index])) for k, m in means.items()
+          k: type(m)(np.float64(m.total[index]), np.float64(m.weight[index]))
+          for k, m in means.items()
         }
         total = totals[index]
         totals[index] = {k: total[k] + own[k] for k in own} if total else own
