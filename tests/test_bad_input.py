@@ -146,7 +146,7 @@ ROWS = {
     '--accumulate=2 --mesh=fsdp:8', ('batch of 4', '8 devices', 'use a batch')
   ),
   'mesh of words': Row('--mesh=all', ('--mesh', "'all'", 'AXIS:SIZE')),
-  'mesh of another axis': Row('--mesh=rows:2', ('--mesh', "'rows:2'", 'data, fsdp')),
+  'mesh of another axis': Row('--mesh=rows:2', ('--mesh', "'rows:2'", 'data, stage, fsdp')),
   'mesh too large': Row('--mesh=data:3', ('--mesh=data:3', 'there are 8', 'product is 8')),
   'two rests': Row('--mesh=data:-1,fsdp:-1', ('--mesh', 'only one size may be -1')),
   'journal never': Row('--log_every=0', ('--log_every', 'got 0', 'at least 1')),

@@ -117,7 +117,7 @@ class AttentionPool(nn.Module):
     feed = FeedForward(
       self.hidden or 4 * D,
       use_bias=True,
-      init=init,
+      in_init=init,
       out_init=init,
       dtype=self.dtype,
       name='feed',

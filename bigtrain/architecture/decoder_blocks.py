@@ -52,7 +52,7 @@ class DecoderBlock(nn.Module):
     else:
       out_init = nn.initializers.zeros
     init = nn.initializers.normal(m.init_scale or 1 / math.sqrt(m.width))
-    kinds = {'init': init, 'out_init': out_init, 'dropout': m.dropout, 'dtype': m.dtype}
+    kinds = {'in_init': init, 'out_init': out_init, 'dropout': m.dropout, 'dtype': m.dtype}
     attend = SelfAttention(
       m.heads or max(1, m.width // 32),
       kv_heads=m.kv_heads,

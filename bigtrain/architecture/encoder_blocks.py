@@ -71,7 +71,7 @@ class EncoderBlock(nn.Module):
       norm_epsilon=self.epsilon,
       dropout=self.dropout,
       attention_dropout=self.attention_dropout,
-      init=self.in_init,
+      in_init=self.in_init,
       dtype=self.dtype,
       name='attention',
     )
@@ -80,7 +80,7 @@ class EncoderBlock(nn.Module):
       self.feed,
       self.dropout,
       use_bias=self.feed_bias,
-      init=self.in_init,
+      in_init=self.in_init,
       dtype=self.dtype,
       name='feed',
     )

@@ -104,7 +104,7 @@ class _Block(nn.Module):
       return norm(m.norm, epsilon=m.epsilon, dtype=m.dtype, name=name)(x_BLD)
 
     init = nn.initializers.normal(D**-0.5 * K**-0.25)
-    layer = SelfAttention(m.heads, causal=self.causal, init=init, **attention, name='attention')
+    layer = SelfAttention(m.heads, causal=self.causal, in_init=init, **attention, name='attention')
     y_BLD = normed(x_BLD, 'attention_norm')
     x_BLD = x_BLD + layer(y_BLD, train=train, segment_ids=segment_ids, bias=bias)
     if memory_BMD is not None:
@@ -115,7 +115,7 @@ class _Block(nn.Module):
     layer = FeedForward(
       hidden,
       m.feed,
-      init=nn.initializers.normal(D**-0.5),
+      in_init=nn.initializers.normal(D**-0.5),
       out_init=nn.initializers.normal(hidden**-0.5),
       **kinds,
       name='feed',

@@ -37,7 +37,7 @@ class Experts(nn.Module):
     kind: The nonlinearity, as in `FeedForward`.
     normalised: Whether the weights of a token's experts sum to 1 (Mixtral, Jiang et al. 2024).
     dropout: Share of the output left out in training.
-    init: Of matrices 'up', 'gate' [E, D, F] and the router [D, E].
+    in_init: Of matrices 'up', 'gate' [E, D, F] and the router [D, E].
     out_init: Of 'down' [E, F, D].
     dtype: Of the computation; the router's is float32.
   """
@@ -48,7 +48,7 @@ class Experts(nn.Module):
   kind: str = 'swiglu'
   normalised: bool = True
   dropout: float = 0.0
-  init: Any = nn.initializers.normal(0.02)
+  in_init: Any = nn.initializers.normal(0.02)
   out_init: Any = nn.initializers.normal(0.02)
   dtype: Any = jnp.float32
 
@@ -72,7 +72,7 @@ class Experts(nn.Module):
       )
     D, E, A, F = x_BLD.shape[-1], self.experts, self.active, self.hidden
     x_ND = x_BLD.reshape(-1, D)
-    router = self.param('router', self.init, (D, E))
+    router = self.param('router', self.in_init, (D, E))
     # In float32: in bfloat16 near-ties flip experts from one step to the next.
     logits_NE = x_ND.astype(jnp.float32) @ router
     weights_NA, chosen_NA = self._route(logits_NE)
@@ -104,7 +104,7 @@ class Experts(nn.Module):
   def _matrices(self, D: int, F: int) -> dict[str, jax.Array]:
     """Returns 'up', 'gate' [E, D, F], where there is one, and 'down' [E, F, D]."""
     names = ('up', 'gate') if self.kind in GATES else ('up',)
-    kinds: dict[str, Any] = dict.fromkeys(names, (self.init, (self.experts, D, F)))
+    kinds: dict[str, Any] = dict.fromkeys(names, (self.in_init, (self.experts, D, F)))
     kinds['down'] = (self.out_init, (self.experts, F, D))
     return {
       name: self.param(name, each(init), shape).astype(self.dtype)

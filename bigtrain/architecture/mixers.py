@@ -58,7 +58,7 @@ class Mixer(nn.Module):
       whole = nn.Dropout(skip, broadcast_dims=(1, 2), deterministic=not train)
 
       def mixed(x, hidden, name, block=i):
-        options = {'use_bias': True, 'init': init, 'out_init': init, 'dtype': self.dtype}
+        options = {'use_bias': True, 'in_init': init, 'out_init': init, 'dtype': self.dtype}
         name = f'block_{block}_{name}'
         return FeedForward(hidden, 'gelu', self.dropout, name=name, **options)(x, train=train)
 

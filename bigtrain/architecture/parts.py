@@ -96,7 +96,7 @@ class FeedForward(nn.Module):
   kind: str = 'gelu'
   dropout: float = 0.0
   use_bias: bool = False
-  init: Any = nn.initializers.normal(_GPT_STDDEV)
+  in_init: Any = nn.initializers.normal(_GPT_STDDEV)
   out_init: Any = nn.initializers.normal(_GPT_STDDEV)
   dtype: Any = jnp.float32
 
@@ -106,11 +106,11 @@ class FeedForward(nn.Module):
       options = {'use_bias': self.use_bias, 'dtype': self.dtype}
       return dense(features, kernel_init=init, name=name, **options)
 
-    y_BLF = layer(self.hidden, self.init, 'up')(x_BLD)
+    y_BLF = layer(self.hidden, self.in_init, 'up')(x_BLD)
     if self.kind in ACTIVATIONS:
       y_BLF = ACTIVATIONS[self.kind](y_BLF)
     elif self.kind in GATES:
-      y_BLF = y_BLF * GATES[self.kind](layer(self.hidden, self.init, 'gate')(x_BLD))
+      y_BLF = y_BLF * GATES[self.kind](layer(self.hidden, self.in_init, 'gate')(x_BLD))
     else:
       raise ValueError(
         f'the nonlinearity must be one of {", ".join(map(repr, (*ACTIVATIONS, *GATES)))}, '

@@ -193,7 +193,7 @@ class RecurrentLayers(nn.Module):
         if self.kind == 'rglru':
           y_BLD = nn.RMSNorm(dtype=self.dtype, name=f'feed_{i}_norm')(x_BLD)
           init = nn.initializers.lecun_normal()
-          kinds = {'init': init, 'out_init': init, 'dtype': self.dtype}
+          kinds = {'in_init': init, 'out_init': init, 'dtype': self.dtype}
           feed = FeedForward(3 * self.width, 'swiglu', name=f'feed_{i}', **kinds)
           x_BLD = x_BLD + drop(feed(y_BLD, train=train))
       states.append(own)

@@ -59,7 +59,7 @@ class SelfAttention(nn.Module):
     qkv_bias: Of queries, keys and values ('q_bias', 'k_bias', 'v_bias').
     dropout: Share of the output left out in training.
     attention_dropout: Share of the weights left out in training.
-    init: Of queries, keys and values.
+    in_init: Of queries, keys and values.
     out_init: Of the output's matrix.
     dtype: Of the computation.
   """
@@ -69,7 +69,7 @@ class SelfAttention(nn.Module):
   position: str = 'none'
   qk_norm: bool = False
   dropout: float = 0.0
-  init: Any = nn.initializers.normal(_GPT_STDDEV)
+  in_init: Any = nn.initializers.normal(_GPT_STDDEV)
   out_init: Any = nn.initializers.normal(_GPT_STDDEV)
   dtype: Any = jnp.float32
   kv_heads: int | None = None
@@ -158,10 +158,10 @@ class SelfAttention(nn.Module):
     """Returns queries [B, L, H, K], keys and values [B, L, G, K]."""
     B, L, D = x_BLD.shape
     if G == H and H * K == D:
-      kernels = list(self.param('qkv', each(self.init), (3, D, D)).astype(self.dtype))
+      kernels = list(self.param('qkv', each(self.in_init), (3, D, D)).astype(self.dtype))
     else:
-      kernels = [self.param('q', self.init, (D, H * K)).astype(self.dtype)]
-      kernels += list(self.param('kv', each(self.init), (2, D, G * K)).astype(self.dtype))
+      kernels = [self.param('q', self.in_init, (D, H * K)).astype(self.dtype)]
+      kernels += list(self.param('kv', each(self.in_init), (2, D, G * K)).astype(self.dtype))
     out = []
     for name, kernel, heads in zip('qkv', kernels, (H, G, G), strict=True):
       y = product(x_BLD, kernel)

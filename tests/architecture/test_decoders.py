@@ -146,7 +146,7 @@ def test_counted_positions_start_anew_in_packed_documents(kind):
 
 
 @pytest.mark.parametrize('look', [{}, dict(init_scale=0.02, norm='layer', feed='gelu', tied=True)])
-def test_activations_and_gradients_are_flat_in_depth(look):
+def test_activations_and_gradients_are_flat_in_depth_at_first_and_never_explode(look):
   found = []
   for depth in (2, 8, 32):
     model = architecture.DecoderLM(vocab=11, depth=depth, width=32, scan=True, **look)
@@ -174,8 +174,10 @@ def test_activations_and_gradients_are_flat_in_depth(look):
       rows.append([float(x) for x in row])
     assert rows[-1][0] < rows[0][0]
     found.append(rows)
-  # By depth, step and quantity: within a factor of the shallow one's.
+  # By depth, step and quantity, against the shallow one's.
   found = np.array(found)
   ratios = found[1:, :, 1:] / found[:1, :, 1:]
-  assert (ratios < 4).all(), ratios
-  assert (ratios > 1 / 4).all(), ratios
+  assert (ratios[:, 0] < 3).all(), ratios
+  assert (ratios[:, 0] > 1 / 3).all(), ratios
+  # Adam moves all layers alike: their sum then grows with their number, and not faster.
+  assert (ratios < 1.5 * np.array([8 / 2, 32 / 2])[:, None, None]).all(), ratios

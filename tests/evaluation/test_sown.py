@@ -10,6 +10,7 @@ import toys
 
 from bigtrain import data, evaluation, train
 from bigtrain.experiment import Experiment
+from bigtrain.state import init
 
 
 class Sower(nn.Module):
@@ -37,7 +38,7 @@ plain = evaluation.softmax_cross_entropy
 def stepped(objective, accumulate=1):
   made = experiment(objective, accumulate)
   batch = next(made.data.iterator(0, 1))
-  state = train.init(made, batch)
+  state = init(made, batch)
   assert set(state.model_state) == {'batch_stats'}
   return jax.jit(lambda state: train.train_step(made, state, batch))(state)
 
