@@ -1,0 +1,59 @@
+"""Isolation plots: the metric of every trial against each knob alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bigtrain.kinds import text
+from bigtrain.tuning.spaces import Choice
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
+
+  from bigtrain.search import Space
+
+_ACROSS = 3  # Panels in a row.
+
+
+def draw_slices(
+  space: Space, trials: Sequence[Mapping[str, Any]], values: Sequence[float], best: int, name: str
+) -> Figure:
+  """Draws a panel a knob, a dot a trial; the best is marked, later trials are darker.
+
+  A valley that all dots follow says that the knob matters; dots all over, that others matter more.
+
+  Args:
+    space: What was searched.
+    trials: The knobs of each trial.
+    values: The metric of each trial, finite.
+    best: Which of them is the best.
+    name: The metric's.
+  """
+  from matplotlib.figure import Figure
+
+  rows, columns = -(-len(space) // _ACROSS), min(_ACROSS, len(space))
+  figure = Figure(figsize=(3.2 * columns + 0.6, 2.8 * rows), layout='constrained')
+  panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
+  for index, (panel, (knob, known)) in enumerate(zip(panels, space.items(), strict=False)):
+    if isinstance(known, Choice):
+      names = [text(value) for value in known.values]
+      places = [names.index(text(trial[knob])) for trial in trials]
+      panel.set_xticks(range(len(names)), names)
+      panel.set_xlim(-0.5, len(names) - 0.5)
+    else:
+      places = [trial[knob] for trial in trials]
+      if known.log:
+        panel.set_xscale('log')
+    panel.scatter(places, values, c=range(len(values)), cmap='Blues', vmin=-len(values), s=20)
+    panel.scatter(
+      places[best], values[best], s=90, facecolors='none', edgecolors='tab:red', label='best'
+    )
+    panel.set_xlabel(knob)
+    panel.spines[['top', 'right']].set_visible(False)
+    if index % _ACROSS == 0:
+      panel.set_ylabel(name)
+  for panel in list(panels)[len(space) :]:
+    panel.set_visible(False)
+  figure.axes[0].legend(frameon=False, fontsize='small')
+  return figure
