@@ -18,6 +18,8 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from absl import logging
+
 from bigtrain.kinds import text
 from bigtrain.tuning.spaces import Choice, Range
 
@@ -170,7 +172,7 @@ class Search:
 
   def run(self, trials: int) -> None:
     """Tries knobs until the search has so many trials in all, those of other workers included."""
-    while len(self.counted()) < trials:
+    while len(self.counted()) < trials or self._reap():
       self.study.optimize(lambda trial: self.attempt(trial, trials), n_trials=1, catch=(Surplus,))
 
   def attempt(self, trial: optuna.Trial, trials: int) -> float:
@@ -198,6 +200,7 @@ class Search:
       if share < 1 and trial.should_prune():
         self.trials.forget([knobs])
         raise optuna.TrialPruned
+    logging.info('trial %d: %s %.5g with %s', trial.number, self._name, value, knobs)
     return value
 
   def knobs(self, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -223,6 +226,15 @@ class Search:
   def finished(self) -> list[Any]:
     """Returns the trials that ran to their end."""
     return [t for t in self.study.get_trials(deepcopy=False) if t.state.name == 'COMPLETE']
+
+  def shown(self) -> list[tuple[Any, float]]:
+    """Returns each trial whose last known metric is finite, with this."""
+    last = [
+      (t, t.intermediate_values[max(t.intermediate_values)])
+      for t in self.counted()
+      if t.intermediate_values
+    ]
+    return [(t, value) for t, value in last if math.isfinite(value)]
 
   def edges(self, best: Mapping[str, Any]) -> list[str]:
     """Returns a warning for each of the best values that is at an end of its range."""

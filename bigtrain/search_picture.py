@@ -17,16 +17,22 @@ _ACROSS = 3  # Panels in a row.
 
 
 def draw_slices(
-  space: Space, trials: Sequence[Mapping[str, Any]], values: Sequence[float], best: int, name: str
+  space: Space,
+  trials: Sequence[Mapping[str, Any]],
+  values: Sequence[float],
+  pruned: Sequence[bool],
+  best: int,
+  name: str,
 ) -> Figure:
-  """Draws a panel a knob, a dot a trial; the best is marked, later trials are darker.
+  """Draws a panel a knob, over all of its range: a dot a trial, darker the later it was.
 
   A valley that all dots follow says that the knob matters; dots all over, that others matter more.
 
   Args:
     space: What was searched.
     trials: The knobs of each trial.
-    values: The metric of each trial, finite.
+    values: The metric of each trial, finite; of a pruned one, the last that is known.
+    pruned: Which trials did not run to their end: crosses.
     best: Which of them is the best.
     name: The metric's.
   """
@@ -45,7 +51,14 @@ def draw_slices(
       places = [trial[knob] for trial in trials]
       if known.log:
         panel.set_xscale('log')
-    panel.scatter(places, values, c=range(len(values)), cmap='Blues', vmin=-len(values), s=20)
+      panel.axvspan(known.low, known.high, color='0.96', zorder=0)
+    for marker, label, kind in (('o', 'to the end', False), ('x', 'pruned', True)):
+      shown = [i for i, early in enumerate(pruned) if early == kind]
+      if shown:
+        panel.scatter(
+          [places[i] for i in shown], [values[i] for i in shown], c=shown, cmap='Blues',
+          vmin=-len(values), vmax=len(values), s=24, marker=marker, label=label,
+        )  # fmt: skip
     panel.scatter(
       places[best], values[best], s=90, facecolors='none', edgecolors='tab:red', label='best'
     )
@@ -55,5 +68,6 @@ def draw_slices(
       panel.set_ylabel(name)
   for panel in list(panels)[len(space) :]:
     panel.set_visible(False)
-  figure.axes[0].legend(frameon=False, fontsize='small')
+  marks, labels = figure.axes[0].get_legend_handles_labels()
+  figure.legend(marks, labels, loc='outside upper right', ncols=3, frameon=False)
   return figure

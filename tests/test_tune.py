@@ -162,7 +162,7 @@ def test_asha_prunes_by_intermediate_results(tmp_path):
   one = search(tmp_path, pruner='asha')
   shares = []
 
-  def measure(runs, evals, *, share, stage):
+  def measure(runs, evals, *, share=1.0, stage=''):
     shares.append(share)
     return [{evals[0]: {'loss': abs(np.log(runs[0]['lr'] / 0.03))}}]
 

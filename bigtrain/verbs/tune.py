@@ -72,19 +72,20 @@ def tune(
     storage=storage or os.path.join(workdir, 'search.journal'),
   )  # fmt: skip
   if search.reaped:
-    print(f'{search.reaped} trials of workers that are gone were failed: others take their place')
+    print(f'Trials of dead workers, failed and to be replaced: {search.reaped}')
   search.run(trials)
   others = len(search.running())
   if others:
-    print(f'{others} trials are with other workers: the last of them re-runs the best')
+    print(f'Trials still with other workers: {others}. The last worker re-runs the best')
     return Tuned(None)
 
   best = search.best()
   knobs = search.knobs(best.params)
-  finite = [t for t in search.finished() if math.isfinite(t.value)]
+  shown = search.shown()
   figure = draw_slices(
-    space, [search.knobs(t.params) for t in finite], [t.value for t in finite],
-    [t.number for t in finite].index(best.number), metric,
+    space, [search.knobs(t.params) for t, _ in shown], [value for _, value in shown],
+    [t.state.name == 'PRUNED' for t, _ in shown],
+    [t.number for t, _ in shown].index(best.number), metric,
   )  # fmt: skip
   figure.savefig(os.path.join(workdir, 'slices.png'), dpi=120)
   runs = {
