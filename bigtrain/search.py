@@ -135,7 +135,7 @@ class Search:
     })  # fmt: skip
     if self.study.user_attrs.setdefault('about', about) != about:
       raise ValueError(
-        f'{storage} holds a search with other knobs, choices, metric, pruner or code: choose '
+        f'{"--storage" if "://" in storage else storage} holds a search with other knobs, choices, metric, pruner or code: choose '
         'another --workdir or --storage'
       )
     self.study.set_user_attr('about', about)

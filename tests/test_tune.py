@@ -126,8 +126,8 @@ def test_a_rerun_adds_only_what_is_missing(found):
 def search(folder, **options):
   build = Build.of(experiment)
   usual = {'metric': 'held_out/loss', 'higher': False, 'sampler': 'random', 'pruner': 'none'}
-  storage = str(folder / 'search.journal')
-  return Search(build, Trials(build), read_space(build), storage=storage, **{**usual, **options})
+  usual['storage'] = str(folder / 'search.journal')
+  return Search(build, Trials(build), read_space(build), **{**usual, **options})
 
 
 def test_trials_of_dead_workers_are_failed_and_those_of_living_ones_left(tmp_path):
@@ -156,6 +156,16 @@ def test_workers_together_make_no_more_trials_than_asked(tmp_path):
   with pytest.raises(Surplus):
     one.attempt(late, 3)
   assert len(measured) == 2
+
+
+def test_a_database_holds_the_search_as_well(tmp_path):
+  place = {'storage': f'sqlite:///{tmp_path}/search.db'}
+  one = search(tmp_path, **place)
+  one.trials.measure = lambda runs, evals, **_: [{evals[0]: {'loss': runs[0]['lr']}}]
+  one.run(3)
+  two = search(tmp_path, **place)
+  assert two.best().value == min(t.params['lr'] for t in one.study.trials)
+  assert not (tmp_path / 'search.journal').exists()
 
 
 def test_asha_prunes_by_intermediate_results(tmp_path):
