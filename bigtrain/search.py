@@ -135,8 +135,8 @@ class Search:
     })  # fmt: skip
     if self.study.user_attrs.setdefault('about', about) != about:
       raise ValueError(
-        f'{"--storage" if "://" in storage else storage} holds a search with other knobs, choices, metric, pruner or code: choose '
-        'another --workdir or --storage'
+        f'{"--storage" if "://" in storage else storage} holds a search with other knobs, choices, '
+        'metric, pruner or code: choose another --workdir or --storage'
       )
     self.study.set_user_attr('about', about)
     self.reaped = self._reap()
