@@ -44,8 +44,10 @@ setup(
     'beam': ['apache-beam'],
     'text': ['sacrebleu'],
     'track': ['mlflow', 'trackio', 'wandb'],
+    'tune': ['optuna'],
     'test': [
       'hypothesis',
+      'optuna',
       'pyright',
       'pytest',
       'ruff',

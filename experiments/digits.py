@@ -47,12 +47,11 @@ def experiment(
 
   # Schedule, and metrics: training smooths the labels, evaluation does not.
   schedule = tuning.warmup_cosine(lr, steps)
-  objective = functools.partial(evaluation.softmax_cross_entropy, smoothing=smoothing)
   metrics = evaluation.softmax_cross_entropy, evaluation.Classification()
   return Experiment(
     data=data.forever(train, batch, seed=seed, map=change),
     model=net,
-    objective=objective,
+    objective=functools.partial(evaluation.softmax_cross_entropy, smoothing=smoothing),
     optimizer=tuning.muon(schedule, decay=decay),
     schedule=schedule,
     steps=steps,
@@ -75,6 +74,7 @@ LEVERS = {
   'iteration: no average': dict(ema=0.0),
 }
 STUDY = {'epochs': 8}
+SPACE = {'lr': tuning.log(1e-4, 1e-1), 'decay': tuning.uniform(0, 0.5)}  # For tune.
 
 if __name__ == '__main__':
   launch.run(experiment)

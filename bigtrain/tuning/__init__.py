@@ -2,7 +2,8 @@
 
 schedules: learning rates over time. optimizers: how a gradient becomes an update; adaptive: more of
 them. gradients: what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which
-Muon needs. comparisons: intervals and p-values of paired runs.
+Muon needs. comparisons: intervals and p-values of paired runs. spaces: what a knob may be in a
+search.
 """
 
 from etils import epy as _epy
@@ -38,3 +39,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.schedules import warmup_cosine as warmup_cosine
   from bigtrain.tuning.schedules import warmup_linear as warmup_linear
   from bigtrain.tuning.schedules import warmup_stable_decay as warmup_stable_decay
+  from bigtrain.tuning.spaces import choice as choice
+  from bigtrain.tuning.spaces import integers as integers
+  from bigtrain.tuning.spaces import log as log
+  from bigtrain.tuning.spaces import uniform as uniform
