@@ -87,8 +87,8 @@ def torch_side(
   image: np.ndarray, label: np.ndarray, *, whole: bool, workers: int = 0
 ) -> Iterator[Any]:
   """DataLoader: a transform per example, or of whole batches in the collate function."""
-  import torch
-  from torch.utils import data as torch_data
+  import torch  # pyright: ignore[reportMissingImports]
+  from torch.utils import data as torch_data  # pyright: ignore[reportMissingImports]
 
   torch.set_num_threads(1)  # Its threads wait for each other longer than a batch takes.
   images, labels = torch.from_numpy(image), torch.from_numpy(label)

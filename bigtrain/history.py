@@ -116,6 +116,7 @@ class History:
     with self._meter.paused():
       metrics = evaluate(name, state)
     self._journal.write(step, {f'{name}/{key}': value for key, value in metrics.items()})
-    first = list(metrics.items())[:4]  # What fits a line; the journal has them all.
+    alone = [(k, v) for k, v in metrics.items() if not k.endswith(('_low', '_high'))]
+    first = alone[:4]  # What fits a line; the journal has them all.
     shown = '  '.join(f'{key} {value:.4g}' for key, value in first)
     self._progress.say(f'step {step}  {name}: {shown}')

@@ -26,10 +26,10 @@ A verb is a file `bigtrain/verbs/VERB.py` with a function of that name:
 - `prepare()`, where the file has one, is called before the experiment is built: for what must be
   set before JAX starts a backend.
 
-What ends a run: 0 done, 1 an error, 2 a command line that makes no sense, 130 Ctrl-C. A ValueError,
-TypeError, OSError or FloatingPointError that bigtrain or the experiment's file raised on purpose is
-printed as its one sentence, any other exception with its traceback; `--verbosity=1` always shows
-that. What bigtrain or that file informs of is logged, of libraries only warnings.
+What ends a run: 0 done, 1 an error, 2 a command line that makes no sense, 130 Ctrl-C, 141 a reader
+of its output that left. A ValueError, TypeError, OSError or FloatingPointError that bigtrain or the
+experiment's file raised on purpose is printed as its one sentence, any other exception with its
+traceback, as all are with `--verbosity=1`. Of libraries only warnings are logged.
 """
 
 import ast
@@ -105,8 +105,7 @@ def run(experiment: Callable[..., Any], argv: Sequence[str] | None = None) -> An
     argv: the command line after the program's name; None takes the process's own.
 
   Raises:
-    SystemExit: with 0 after --help, 1 after a deliberate error, 2 for a senseless command line and
-      130 on Ctrl-C.
+    SystemExit: with what the top of this file says.
   """
   arguments = list(sys.argv[1:] if argv is None else argv)
   verbose = re.search(r'-verbosity[= ][1-9]', ' '.join(arguments)) is not None
@@ -117,6 +116,8 @@ def run(experiment: Callable[..., Any], argv: Sequence[str] | None = None) -> An
     sys.exit(2)
   except KeyboardInterrupt:
     sys.exit(130)
+  except BrokenPipeError:  # What read the output, such as `head`, has ended.
+    os._exit(141)
   except (ValueError, TypeError, OSError, FloatingPointError) as error:
     file = getattr(getattr(experiment, '__code__', None), 'co_filename', '')
     if verbose or not deliberate(error, file):

@@ -82,7 +82,7 @@ def text_scores(
   found = with_intervals(columns, metrics, resamples=resamples, seed=seed)
   if corpus:
     try:
-      import sacrebleu
+      import sacrebleu  # pyright: ignore[reportMissingImports]
     except ImportError:
       raise ImportError(
         "text_scores: BLEU and chrF need sacrebleu: pip install 'bigtrain[text]', or corpus=False"
