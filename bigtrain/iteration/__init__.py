@@ -2,7 +2,9 @@
 
 checkpoints: state and data position, saved together, asynchronously
 warm_starts: parameters of something trained before, for a model that need not be the same
+generation: token after token from a model that keeps a cache
 hugging_face: parameters from and to published folders
+sampling: from logits to the next token
 tensors: safetensors files
 """
 
@@ -10,8 +12,14 @@ from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
   from bigtrain.iteration.checkpoints import Checkpoints as Checkpoints
+  from bigtrain.iteration.generation import generate as generate
+  from bigtrain.iteration.generation import settled as settled
   from bigtrain.iteration.hugging_face import export_hugging_face as export_hugging_face
   from bigtrain.iteration.hugging_face import import_hugging_face as import_hugging_face
+  from bigtrain.iteration.sampling import keep_min_p as keep_min_p
+  from bigtrain.iteration.sampling import keep_top_k as keep_top_k
+  from bigtrain.iteration.sampling import keep_top_p as keep_top_p
+  from bigtrain.iteration.sampling import sample as sample
   from bigtrain.iteration.tensors import read_safetensors as read_safetensors
   from bigtrain.iteration.tensors import write_safetensors as write_safetensors
   from bigtrain.iteration.warm_starts import extended as extended

@@ -1,0 +1,52 @@
+"""What a run has trained: the variables of its model, without the optimiser."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import flax.traverse_util as traverse
+import jax
+
+from bigtrain.iteration import Checkpoints
+from bigtrain.state import init
+
+if TYPE_CHECKING:
+  from bigtrain.experiment import Experiment
+
+
+def variables(experiment: Experiment, workdir: str, step: int = 0) -> dict[str, Any]:
+  """Returns {'params': ..., 'batch_stats': ...} of a checkpoint, averages where they were kept.
+
+  Args:
+    experiment: What the run in the workdir trained.
+    workdir: The run.
+    step: Of the checkpoint; 0 is the newest.
+
+  Raises:
+    ValueError: There is no such checkpoint, or it does not fit the experiment's model.
+  """
+  checkpoints = Checkpoints(workdir)
+  arrays = checkpoints.arrays(step)
+  checkpoints.close()
+  example = {
+    key: jax.ShapeDtypeStruct(shape, dtype) for key, (shape, dtype) in experiment.data.spec.items()
+  }
+  state = jax.eval_shape(functools.partial(init, experiment), example)
+  wanted = traverse.flatten_dict({'params': state.params, **state.model_state}, sep='/')
+  found = {}
+  for path, leaf in wanted.items():
+    array = arrays.pop(path.removeprefix('params/'), None)
+    if array is None or array.shape != leaf.shape:
+      got = 'does not hold it' if array is None else f'holds {list(array.shape)}'
+      raise ValueError(
+        f'{path} has shape {list(leaf.shape)} in this experiment, and the checkpoint of {workdir} '
+        f'{got}: name the run that this experiment trained'
+      )
+    found[path] = array
+  if arrays:
+    raise ValueError(
+      f'the checkpoint of {workdir} holds {next(iter(arrays))}, which this experiment does not '
+      'have: name the run that this experiment trained'
+    )
+  return traverse.unflatten_dict(found, sep='/')
