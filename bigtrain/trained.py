@@ -33,7 +33,9 @@ def variables(experiment: Experiment, workdir: str, step: int = 0) -> dict[str, 
     key: jax.ShapeDtypeStruct(shape, dtype) for key, (shape, dtype) in experiment.data.spec.items()
   }
   state = jax.eval_shape(functools.partial(init, experiment), example)
-  wanted = traverse.flatten_dict({'params': state.params, **state.model_state}, sep='/')
+  wanted: dict[str, Any] = traverse.flatten_dict(
+    {'params': state.params, **state.model_state}, sep='/'
+  )
   found = {}
   for path, leaf in wanted.items():
     array = arrays.pop(path.removeprefix('params/'), None)

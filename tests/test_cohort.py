@@ -6,12 +6,12 @@ import functools
 import jax
 import numpy as np
 import pytest
+import toys
 
 from bigtrain.cohort import Cohort
 from bigtrain.lifting import Lifted, Trace
 from bigtrain.program import Program
 from bigtrain.train import fit
-from tests import toys
 
 STEPS = 12
 

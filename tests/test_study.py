@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 import pytest
+import toys
 
 from bigtrain import data, evaluation
 from bigtrain.build import Build
@@ -13,7 +14,6 @@ from bigtrain.experiment import Eval, Experiment
 from bigtrain.gates import leak
 from bigtrain.verbs.study import study
 from bigtrain.verdict import NULL, conclude
-from tests import toys
 
 LEVERS = {'data: labels as they are': dict(noise=0.0), 'architecture: dropout': dict(dropout=0.1)}
 

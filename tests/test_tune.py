@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import pytest
+import toys
 
 from bigtrain import data, evaluation, flags, tuning
 from bigtrain.build import Build
@@ -17,7 +18,6 @@ from bigtrain.experiment import Eval, Experiment
 from bigtrain.search import Search, Surplus, choosing, read_space
 from bigtrain.trials import Trials
 from bigtrain.verbs.tune import tune
-from tests import toys
 
 optuna = pytest.importorskip('optuna', reason='the extra of tune')
 

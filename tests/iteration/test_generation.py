@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from toys import check_sentence, initialised
 
 from bigtrain import architecture, iteration
-from tests.toys import check_sentence, initialised
 
 VOCAB = 11
 MODEL = architecture.DecoderLM(vocab=VOCAB, depth=1, width=8, heads=2, conv=2)
