@@ -48,7 +48,8 @@ class DecoderBlock(nn.Module):
     m = self.model
     if m.init_scale:
       # Each block adds to the stream twice; the sum should not grow with depth.
-      out_init = nn.initializers.normal(m.init_scale / math.sqrt(2 * m.depth))
+      adds = 1 if m.depth_scaling else 2 * m.depth
+      out_init = nn.initializers.normal(m.init_scale / math.sqrt(adds))
     else:
       out_init = nn.initializers.zeros
     init = nn.initializers.normal(m.init_scale or 1 / math.sqrt(m.width))
@@ -91,6 +92,8 @@ class DecoderBlock(nn.Module):
       y_BLD = layer(y_BLD, train=train, **more)
       if m.norms == 'both':
         y_BLD = normed(y_BLD, f'{name}_out_norm')
+      if m.depth_scaling:
+        y_BLD = y_BLD * jnp.asarray(m.depth**-m.depth_scaling, y_BLD.dtype)
       if train and m.stochastic_depth:
         y_BLD = self._skipped(y_BLD, skip)
       x_BLD = x_BLD + y_BLD

@@ -62,6 +62,9 @@ class DecoderLM(nn.Module):
     attention_dropout: Share of the attention weights left out in training.
     stochastic_depth: Probability of leaving out a layer of the last block in training; falls
       linearly to 0 at the first.
+    depth_scaling: Power of 1/depth that multiplies each layer's output, in place of init_scale's
+      1/sqrt(2 depth). Adam moves every layer alike, so that what it learns adds up with their
+      number: 1 keeps the stream as large in a deep model (Dey et al. 2025). 0 leaves it.
     experts: Feed-forward layers that a router picks from in each block (`Experts`); 0 is one layer
       without a router. Their losses are sown: `evaluation.with_sown` adds them.
     active: Experts of a token.
@@ -100,6 +103,7 @@ class DecoderLM(nn.Module):
   qkv_bias: bool | None = None
   attention_dropout: float = 0.0
   stochastic_depth: float = 0.0
+  depth_scaling: float = 0.0
   experts: int = 0
   active: int = 2
   scan: bool = False

@@ -145,8 +145,11 @@ def test_counted_positions_start_anew_in_packed_documents(kind):
     np.testing.assert_allclose(packed[:, part], alone, atol=2e-5)
 
 
-@pytest.mark.parametrize('look', [{}, dict(init_scale=0.02, norm='layer', feed='gelu', tied=True)])
-def test_activations_and_gradients_are_flat_in_depth_at_first_and_never_explode(look):
+LOOKS = [{}, dict(init_scale=0.02, norm='layer', feed='gelu', tied=True)]
+
+
+def growth(**look):
+  """Sizes of the stream and of the gradient in 6 steps of 8 and 32 layers, relative to 2."""
   found = []
   for depth in (2, 8, 32):
     model = architecture.DecoderLM(vocab=11, depth=depth, width=32, scan=True, **look)
@@ -174,10 +177,21 @@ def test_activations_and_gradients_are_flat_in_depth_at_first_and_never_explode(
       rows.append([float(x) for x in row])
     assert rows[-1][0] < rows[0][0]
     found.append(rows)
-  # By depth, step and quantity, against the shallow one's.
-  found = np.array(found)
-  ratios = found[1:, :, 1:] / found[:1, :, 1:]
+  found = np.array(found)  # By depth, step and quantity.
+  return found[1:, :, 1:] / found[:1, :, 1:]
+
+
+@pytest.mark.parametrize('look', LOOKS)
+def test_activations_and_gradients_are_flat_in_depth_at_first_and_never_explode(look):
+  ratios = growth(**look)
   assert (ratios[:, 0] < 3).all(), ratios
   assert (ratios[:, 0] > 1 / 3).all(), ratios
   # Adam moves all layers alike: their sum then grows with their number, and not faster.
   assert (ratios < 1.5 * np.array([8 / 2, 32 / 2])[:, None, None]).all(), ratios
+
+
+@pytest.mark.parametrize('look', LOOKS)
+def test_activations_stay_flat_in_depth_where_layers_are_scaled_by_it(look):
+  sizes = growth(**look, depth_scaling=1)[..., 0]
+  assert (sizes < 2).all(), sizes
+  assert (sizes > 1 / 2).all(), sizes
