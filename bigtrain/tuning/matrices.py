@@ -1,7 +1,8 @@
 """Momentum made orthogonal, many matrices at a time.
 
 Conventions: a parameter of 2 axes is a matrix [in, out]; of 3, a stack of them [layers, in, out];
-of 4, a convolution [height, width, in, out], seen as the matrix [height * width * in, out].
+of 4, a convolution [height, width, in, out], seen as the matrix [height * width * in, out]. What
+lies under 'blocks' belongs to scanned layers, and has one more axis in front, for them.
 """
 
 from __future__ import annotations
@@ -57,19 +58,28 @@ def scale_by_muon(
     ahead = mean
     if nesterov:
       ahead = jax.tree.map(lambda m, g: momentum * m + (1 - momentum) * g, mean, updates)
-    leaves, structure = jax.tree.flatten(ahead)
+    leaves, structure = jax.tree_util.tree_flatten_with_path(ahead)
     return structure.unflatten(_together(leaves, coefficients, axes)), MuonState(mean)
 
   return optax.GradientTransformation(init, update)
 
 
+def axes_of_one(path: Any, leaf: Any) -> int:
+  """Returns how many axes a parameter has in one layer, scanned or not, by its path in a tree."""
+  scanned = any(getattr(key, 'key', None) == 'blocks' for key in path)
+  return leaf.ndim - 1 if scanned else leaf.ndim
+
+
 def _together(
-  leaves: list[jax.Array], coefficients: Coefficients, axes: tuple[str, ...] | None
+  leaves_by_path: list[tuple[Any, jax.Array]],
+  coefficients: Coefficients,
+  axes: tuple[str, ...] | None,
 ) -> list[jax.Array]:
   """Returns each leaf made orthogonal and scaled, by one call of `orthogonalize` a shape."""
   stacks, groups = [], {}
-  for index, leaf in enumerate(leaves):
-    stack = _as_stack(leaf)
+  leaves = [leaf for _, leaf in leaves_by_path]
+  for index, (path, leaf) in enumerate(leaves_by_path):
+    stack = _as_stack(leaf, axes_of_one(path, leaf))
     stacks.append(stack)
     groups.setdefault(tuple(sorted(stack.shape[1:])), []).append(index)
   results = list(leaves)
@@ -88,12 +98,13 @@ def _together(
   return results
 
 
-def _as_stack(leaf: jax.Array) -> jax.Array:
-  if not 2 <= leaf.ndim <= 4:
+def _as_stack(leaf: jax.Array, axes: int) -> jax.Array:
+  if not 2 <= axes <= 4:
     raise ValueError(f'Muon takes parameters of 2 to 4 axes, got shape {leaf.shape}')
-  if leaf.ndim == 3:
-    return leaf
-  return leaf.reshape(1, -1, leaf.shape[-1])
+  if axes == 3:
+    return leaf.reshape(-1, *leaf.shape[-2:])
+  layers = leaf.shape[0] if leaf.ndim > axes else 1
+  return leaf.reshape(layers, -1, leaf.shape[-1])
 
 
 def _wide(stack: jax.Array) -> jax.Array:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import optax
 
-from bigtrain.tuning.matrices import scale_by_muon
+from bigtrain.tuning.matrices import axes_of_one, scale_by_muon
 from bigtrain.tuning.orthogonal import JORDAN, Coefficients
 
 Rate = float | optax.Schedule
@@ -85,14 +85,15 @@ def clipped(step: optax.GradientTransformation, clip: float | None) -> optax.Gra
 
 
 def matrices(params: Any) -> Any:
-  """Returns a mask of the parameters that decay: those of 2 axes or more."""
-  return jax.tree.map(lambda p: p.ndim >= 2, params)
+  """Returns a mask of the parameters that decay: those of 2 axes or more in a layer."""
+  return jax.tree_util.tree_map_with_path(lambda path, p: axes_of_one(path, p) >= 2, params)
 
 
 def _labels(params: Any) -> Any:
   def label(path, leaf) -> str:
     name = jax.tree_util.keystr(path)
-    outside = leaf.ndim < 2 or 'embed' in name or 'head' in name or min(leaf.shape[-2:]) < 8
+    few = axes_of_one(path, leaf) < 2 or min(leaf.shape[-2:]) < 8
+    outside = few or 'embed' in name or 'head' in name
     return 'rest' if outside else 'inside'
 
   return jax.tree_util.tree_map_with_path(label, params)

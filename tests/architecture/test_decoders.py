@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from bigtrain import architecture
+from bigtrain import architecture, tuning
 
 TOKENS = np.random.default_rng(0).integers(0, 11, (2, 12))
 KINDS = {
@@ -195,3 +195,16 @@ def test_activations_stay_flat_in_depth_where_layers_are_scaled_by_it(look):
   sizes = growth(**look, depth_scaling=1)[..., 0]
   assert (sizes < 2).all(), sizes
   assert (sizes > 1 / 2).all(), sizes
+
+
+@pytest.mark.parametrize('optimizer', [tuning.adamw(0.01, decay=1.0), tuning.muon(0.01)])
+def test_a_scanned_model_is_updated_as_the_unrolled_one(optimizer):
+  _, params, _ = made('plain')
+  grads = jax.tree.map(lambda x: 0.1 * x**2, params)
+
+  def updates(params, grads):
+    return optimizer.update(grads, optimizer.init(params), params)[0]
+
+  want = architecture.stack_layers(updates(params, grads))
+  got = updates(architecture.stack_layers(params), architecture.stack_layers(grads))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), got, want)
