@@ -15,6 +15,7 @@ import jax
 
 from bigtrain import compute
 from bigtrain.program import eval_step
+from bigtrain.state import shapes_of
 
 if TYPE_CHECKING:
   from bigtrain.program import Program
@@ -36,8 +37,8 @@ def check_evals(program: Program, names: Iterable[str]) -> None:
       _first_batch(evaluation.data)
       if _kinds(evaluation.data) != known:
         # Tracing takes a tenth of a second, and what suits training was traced already.
-        batch = {k: jax.ShapeDtypeStruct(*kind) for k, kind in evaluation.data.spec.items()}
         step = functools.partial(eval_step, experiment, evaluation)
+        batch = shapes_of(evaluation.data)
         jax.eval_shape(step, program.shapes.params, program.shapes.model_state, batch)
     except ValueError as error:
       raise ValueError(f'evaluation {name!r}: {error}') from error

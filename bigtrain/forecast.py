@@ -101,10 +101,7 @@ def forecast(
   chips = list(program.mesh.devices.flat)
   chip = compute.find_chip(chips[0])
   slices = len({getattr(device, 'slice_index', 0) for device in chips})
-  batch = {
-    k: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=compute.batch_sharding(program.mesh))
-    for k, x in program.example.items()
-  }
+  batch = program.batch_shapes()
   state = program.shapes
   parts = {
     'parameters': state.params, 'optimiser': state.opt_state, 'average': state.ema,

@@ -53,10 +53,10 @@ class Gate:
 def leak(experiment: Experiment) -> Gate:
   """Compares training records with those of each evaluation, byte by byte."""
   name = 'no record of an evaluation is trained on'
-  seen = {digest for digest, _ in _digests(experiment.data.source)}
+  seen = set(_digests(experiment.data.source))
   worst, where = 0.0, ''
   for key, evaluation in experiment.evals.items():
-    found = [digest in seen for digest, _ in _digests(evaluation.data.source)]
+    found = [digest in seen for digest in _digests(evaluation.data.source)]
     share = float(np.mean(found))
     if share > worst:
       worst, where = share, f'{sum(found)} of {len(found)} records of {key} are in training'
@@ -64,7 +64,7 @@ def leak(experiment: Experiment) -> Gate:
   return Gate(name, worst < 0.01, where or 'none was found', fatal=True)
 
 
-def _digests(source: Any) -> Iterator[tuple[bytes, int]]:
+def _digests(source: Any) -> Iterator[bytes]:
   step = max(1, -(-len(source) // _MOST_RECORDS))
   for index in range(0, len(source), step):
     record = source[index]
@@ -73,7 +73,7 @@ def _digests(source: Any) -> Iterator[tuple[bytes, int]]:
       # Labels are left out: a leaked record of another label is one too.
       if key not in ('label', 'weight') or len(record) == 1:
         value.update(np.ascontiguousarray(record[key]).tobytes())
-    yield value.digest(), index
+    yield value.digest()
 
 
 def first_loss(experiment: Experiment) -> Gate:

@@ -62,10 +62,7 @@ def facts(program: Program) -> dict[str, Any]:
   """Returns what a person should know before paying for the run, by name."""
   experiment, mesh, shapes = program.experiment, program.mesh, program.shapes
   device, peak = mesh.devices.flat[0], compute.peak_flops(mesh.devices.flat[0])
-  batch = {
-    key: jax.ShapeDtypeStruct(shape, kind, sharding=compute.batch_sharding(mesh))
-    for key, (shape, kind) in experiment.data.spec.items()
-  }
+  batch = program.batch_shapes()
   examples = experiment.steps * experiment.data.batch
   found = {
     'model': type(experiment.model).__name__,

@@ -21,7 +21,7 @@ from bigtrain import compute
 from bigtrain.evaluation import Mean
 from bigtrain.goodput import Goodput
 from bigtrain.journal import Meter
-from bigtrain.state import TrainState, begin, bind, init
+from bigtrain.state import TrainState, begin, bind, init, shapes_of
 from bigtrain.train import train_step, train_steps
 
 if TYPE_CHECKING:
@@ -49,10 +49,7 @@ class Program:
     if devices is None:
       compute.start()
     self.experiment = experiment
-    self.example = {
-      key: jax.ShapeDtypeStruct(shape, dtype)
-      for key, (shape, dtype) in experiment.data.spec.items()
-    }
+    self.example = shapes_of(experiment.data)
     trace = jax.make_jaxpr(functools.partial(init, experiment), return_shape=True)
     forward, shapes = trace(self.example)
     # The backward pass computes two products for each one of the forward pass.
@@ -86,15 +83,18 @@ class Program:
     params, model_state = self.experiment.start(state.params, state.model_state)
     return compiled(functools.partial(begin, self.experiment))(params, model_state)
 
+  def batch_shapes(self, *lead: int) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns a batch as it lies on the mesh, as shapes; `lead` are axes in front of it."""
+    sharding = compute.batch_sharding(self.mesh, leading=len(lead))
+    return {
+      key: jax.ShapeDtypeStruct((*lead, *x.shape), x.dtype, sharding=sharding)
+      for key, x in self.example.items()
+    }
+
   def lower(self) -> Any:
     """Returns the training step, traced and lowered for its devices, as JAX's `Lowered`."""
     stacked = self.per_dispatch > 1
-    sharding = compute.batch_sharding(self.mesh, leading=int(stacked))
-    lead = (self.per_dispatch,) if stacked else ()
-    batch = {
-      k: jax.ShapeDtypeStruct((*lead, *x.shape), x.dtype, sharding=sharding)
-      for k, x in self.example.items()
-    }
+    batch = self.batch_shapes(*[self.per_dispatch] * stacked)
     count = jax.ShapeDtypeStruct((), jnp.int32, sharding=self._replicated)
     step = functools.partial(train_steps if stacked else train_step, self.experiment)
     step = compute.from_host(step, self.shapes)

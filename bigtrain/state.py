@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import struct
 
 if TYPE_CHECKING:
+  from bigtrain.data import Batches
   from bigtrain.experiment import Apply, Batch, Experiment
 
 SOWN = ('losses', 'intermediates')  # Collections that a model hands out, and no state of it.
@@ -38,6 +39,11 @@ class TrainState:
   def averaged(self) -> Any:
     """The parameters to evaluate: averages where they are kept."""
     return self.params if self.ema is None else merge(self.params, self.ema)
+
+
+def shapes_of(batches: Batches) -> dict[str, jax.ShapeDtypeStruct]:
+  """Returns a batch as shapes and types; nothing is read but what those take."""
+  return {key: jax.ShapeDtypeStruct(*kind) for key, kind in batches.spec.items()}
 
 
 def init(experiment: Experiment, batch: Batch) -> TrainState:

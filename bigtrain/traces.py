@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 from bigtrain import compute
 from bigtrain.lifting import Trace
 from bigtrain.program import eval_step
-from bigtrain.state import init
+from bigtrain.state import init, shapes_of
 from bigtrain.train import train_step
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class Traces:
     if experiment.start is not None:
       raise ValueError('runs side by side begin from their seeds, not from start=: leave it out')
     self.model = experiment.model
-    example = _shapes(experiment.data.spec)
+    example = shapes_of(experiment.data)
     seed = jax.ShapeDtypeStruct((), jnp.int32)
 
     def begin(seed, batch):
@@ -51,10 +50,6 @@ class Traces:
     }
     for name, evaluation in experiment.evals.items():
       function = functools.partial(eval_step, experiment, evaluation)
-      batch = _shapes(evaluation.data.spec)
+      batch = shapes_of(evaluation.data)
       self.parts[f'eval {name}'] = Trace(function, state.averaged, state.model_state, batch)
     self.kind = tuple((name, trace.structure) for name, trace in self.parts.items())
-
-
-def _shapes(spec: Mapping[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
-  return {key: jax.ShapeDtypeStruct(shape, kind) for key, (shape, kind) in spec.items()}

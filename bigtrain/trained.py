@@ -9,7 +9,7 @@ import flax.traverse_util as traverse
 import jax
 
 from bigtrain.iteration import Checkpoints
-from bigtrain.state import init
+from bigtrain.state import init, shapes_of
 
 if TYPE_CHECKING:
   from bigtrain.experiment import Experiment
@@ -29,10 +29,7 @@ def variables(experiment: Experiment, workdir: str, step: int = 0) -> dict[str, 
   checkpoints = Checkpoints(workdir)
   arrays = checkpoints.arrays(step)
   checkpoints.close()
-  example = {
-    key: jax.ShapeDtypeStruct(shape, dtype) for key, (shape, dtype) in experiment.data.spec.items()
-  }
-  state = jax.eval_shape(functools.partial(init, experiment), example)
+  state = jax.eval_shape(functools.partial(init, experiment), shapes_of(experiment.data))
   wanted: dict[str, Any] = traverse.flatten_dict(
     {'params': state.params, **state.model_state}, sep='/'
   )

@@ -60,25 +60,13 @@ def attention(
   if window is not None and window < 1:
     raise ValueError(f'window must hold at least the position itself, 1, got {window}')
   # The one place where an implementation is chosen, by what the program is compiled for.
+  mask = Mask(causal, window, scale, soft_cap)
   if positions is None and bias is None and drop is None:
-    mask = Mask(causal, window, scale, soft_cap)
     if is_spread(q_BLHK, k_BMGK):
       return ring_attention(q_BLHK, k_BMGK, v_BMGK, segments, mask)
     if by_kernel := kernel(q_BLHK, k_BMGK, segments, mask):
       return by_kernel(q_BLHK, k_BMGK, v_BMGK, segments, mask)
-  return _by_einsum(
-    q_BLHK,
-    k_BMGK,
-    v_BMGK,
-    segments,
-    positions,
-    bias,
-    causal=causal,
-    window=window,
-    scale=scale,
-    soft_cap=soft_cap,
-    drop=drop,
-  )
+  return _by_einsum(q_BLHK, k_BMGK, v_BMGK, segments, mask, positions, bias, drop)
 
 
 def _by_einsum(
@@ -86,30 +74,26 @@ def _by_einsum(
   k_BMGK: jax.Array,
   v_BMGK: jax.Array,
   segments: tuple[jax.Array, jax.Array] | None,
+  mask: Mask,
   positions: tuple[jax.Array, jax.Array] | None,
   bias: jax.Array | None,
-  *,
-  causal: bool,
-  window: int | None,
-  scale: float | None,
-  soft_cap: float | None,
   drop: Callable[[jax.Array], jax.Array] | None,
 ) -> jax.Array:
   """Holds all weights at once, [B, H, L, M]."""
   B, L, H, K = q_BLHK.shape
   M, G = k_BMGK.shape[1:3]
-  q_BLHK = q_BLHK * (1 / math.sqrt(K) if scale is None else scale)
+  q_BLHK = q_BLHK * (1 / math.sqrt(K) if mask.scale is None else mask.scale)
   products = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
   if G == H:
     logits_BHLM = products('blhk,bmhk->bhlm', q_BLHK, k_BMGK)
   else:
     q_BLGRK = q_BLHK.reshape(B, L, G, H // G, K)
     logits_BHLM = products('blgrk,bmgk->bgrlm', q_BLGRK, k_BMGK).reshape(B, H, L, M)
-  if soft_cap is not None:
-    logits_BHLM = soft_cap * jnp.tanh(logits_BHLM / soft_cap)
+  if mask.soft_cap is not None:
+    logits_BHLM = mask.soft_cap * jnp.tanh(logits_BHLM / mask.soft_cap)
   if bias is not None:
     logits_BHLM = logits_BHLM + bias.astype(jnp.float32)
-  seen = _seen(L, M, causal, window, segments, positions)
+  seen = _seen(L, M, mask.causal, mask.window, segments, positions)
   if seen is not None:
     logits_BHLM = jnp.where(seen, logits_BHLM, jnp.finfo(jnp.float32).min)
   weights_BHLM = jax.nn.softmax(logits_BHLM).astype(v_BMGK.dtype)

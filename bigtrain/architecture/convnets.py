@@ -13,7 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bigtrain.architecture.parts import dense, product, scaled
+from bigtrain.architecture.parts import scaled
+from bigtrain.architecture.products import dense, product
 
 
 class Convnet(nn.Module):

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from bigtrain.architecture.convnets import Conv
-from bigtrain.architecture.parts import dense, gelu, scaled
+from bigtrain.architecture.parts import gelu, scaled
+from bigtrain.architecture.products import dense
 from bigtrain.architecture.published import Family, Published, same, transposed, turned
 
 # Published sizes (Liu et al. 2022, section 3): `ConvNeXt(1000, **CONVNEXTS['tiny'])`.

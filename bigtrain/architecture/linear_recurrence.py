@@ -21,7 +21,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bigtrain.architecture.parts import dense, gelu
+from bigtrain.architecture.parts import gelu
+from bigtrain.architecture.products import dense
 
 _POWER = 8.0  # c in De et al. 2024, equation 6.
 _LEAST = 1e-8  # Of 1 - a^2, whose root has no slope at 0.

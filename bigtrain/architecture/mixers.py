@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from bigtrain.architecture.convnets import Conv
-from bigtrain.architecture.parts import FeedForward, dense, scaled
+from bigtrain.architecture.parts import FeedForward, scaled
+from bigtrain.architecture.products import dense
 
 
 class Mixer(nn.Module):

@@ -14,12 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from bigtrain.architecture.attentions import attention as attention
-from bigtrain.architecture.norms import norm as norm
-from bigtrain.architecture.positions import rotary as rotary
-from bigtrain.architecture.products import dense as dense
-from bigtrain.architecture.products import product as product
-from bigtrain.architecture.self_attention import SelfAttention as SelfAttention
+from bigtrain.architecture.products import dense
 from bigtrain.architecture.self_attention import Slots
 
 _GPT_STDDEV = 0.02  # Radford et al. 2019 (GPT-2).

@@ -19,7 +19,8 @@ from bigtrain.architecture.linear_recurrence import (
   real,
   starts,
 )
-from bigtrain.architecture.parts import FeedForward, dense, product
+from bigtrain.architecture.parts import FeedForward
+from bigtrain.architecture.products import dense, product
 from bigtrain.architecture.state_spaces import SelectiveStateSpace
 
 Kind = Literal['lstm', 'gru', 'rglru', 'mamba']

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from bigtrain.architecture.convnets import Conv, overlapping_maxima
-from bigtrain.architecture.parts import dense, scaled
+from bigtrain.architecture.parts import scaled
+from bigtrain.architecture.products import dense
 from bigtrain.architecture.published import Family, Published, same, transposed, turned
 
 # Published sizes by their number of layers (He et al. 2016, table 1): `ResNet(10, **RESNETS[50])`.

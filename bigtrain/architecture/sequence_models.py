@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from bigtrain.architecture.linear_recurrence import real
-from bigtrain.architecture.parts import dense, scaled
+from bigtrain.architecture.parts import scaled
+from bigtrain.architecture.products import dense
 from bigtrain.architecture.recurrent import Kind, RecurrentLayers
 
 

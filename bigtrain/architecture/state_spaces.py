@@ -23,7 +23,7 @@ from bigtrain.architecture.linear_recurrence import (
   real,
   starts,
 )
-from bigtrain.architecture.parts import dense
+from bigtrain.architecture.products import dense
 
 _STEPS = (1e-3, 1e-1)  # Between which a new layer's steps lie.
 

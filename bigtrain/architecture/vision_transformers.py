@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from bigtrain.architecture import tubelets
 from bigtrain.architecture.cross_attentions import AttentionPool
 from bigtrain.architecture.encoder_blocks import EncoderBlock
-from bigtrain.architecture.parts import dense, scaled
+from bigtrain.architecture.parts import scaled
+from bigtrain.architecture.products import dense
 
 
 class ViT(nn.Module):

@@ -4,6 +4,7 @@ Nothing is kept: record i is made anew whenever it is asked for, the same on eve
 laid over each other by the greater value, as light adds on black; so they should be bright on dark.
 """
 
+import abc
 import dataclasses
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from bigtrain.data import records, sources
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Scenes:
+class Scenes(abc.ABC):
   """What sources of images on a canvas share.
 
   Attributes:
@@ -58,9 +59,9 @@ class Scenes:
       made['label'] = np.array([record[self.label] for record in chosen])
     return made
 
+  @abc.abstractmethod
   def scene(self, pictures: list[np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Returns what a record holds besides labels."""
-    raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -57,6 +57,19 @@ class Checkpoints:
     """The committed steps, oldest first."""
     return sorted(self._manager.all_steps()) if self._path.exists() else []
 
+  def choose(self, step: int = 0) -> int:
+    """Returns a committed step: the newest for 0.
+
+    Raises:
+      ValueError: There is none, or not this one.
+    """
+    found, workdir = self.steps(), self._path.parent
+    if not found:
+      raise ValueError(f'{workdir} holds no checkpoint: train first, or name the run by --workdir')
+    if step and step not in found:
+      raise ValueError(f'{workdir} holds no checkpoint of step {step}: choose one of {found}')
+    return step or found[-1]
+
   def save(self, step: int, state: Any, position: dict[str, Any]) -> None:
     """Starts to save; returns once the arrays are copied, so that they may be donated.
 
@@ -153,11 +166,7 @@ class Checkpoints:
     """
     import orbax.checkpoint as ocp
 
-    found = self.steps()
-    if not found or (step and step not in found):
-      what = f'checkpoint of step {step}: choose one of {found}' if found else 'checkpoint'
-      raise ValueError(f'{self._path.parent} holds no {what}')
-    step = step or found[-1]
+    step = self.choose(step)
     self._check(step)
     reader = ocp.PyTreeCheckpointer()
     folder = self._path / str(step) / 'state'

@@ -12,7 +12,7 @@ from typing import Any
 import optax
 from optax import contrib
 
-from bigtrain.tuning.optimizers import Rate, clipped, matrices
+from bigtrain.tuning.optimizers import Rate, clipped, decoupled, matrices
 
 
 def rmsprop(
@@ -26,14 +26,14 @@ def rmsprop(
 ) -> optax.GradientTransformation:
   """Divides by the root mean square of recent gradients (Tieleman and Hinton 2012)."""
   scale = optax.scale_by_rms(decay=b2, eps=eps)
-  return _decoupled(optax.chain(scale, optax.trace(momentum)), rate, decay, clip)
+  return decoupled(optax.chain(scale, optax.trace(momentum)), rate, decay, clip)
 
 
 def adagrad(
   rate: Rate, *, decay: float = 0.0, clip: float | None = None, eps: float = 1e-7
 ) -> optax.GradientTransformation:
   """Divides by the root of the sum of all squared gradients (Duchi et al. 2011)."""
-  return _decoupled(optax.scale_by_rss(initial_accumulator_value=0.1, eps=eps), rate, decay, clip)
+  return decoupled(optax.scale_by_rss(initial_accumulator_value=0.1, eps=eps), rate, decay, clip)
 
 
 def nadamw(
@@ -48,7 +48,7 @@ def nadamw(
 ) -> optax.GradientTransformation:
   """AdamW with Nesterov's momentum (Dozat 2016)."""
   adam = optax.scale_by_adam(b1, b2, eps, mu_dtype=dtype, nesterov=True)
-  return _decoupled(adam, rate, decay, clip)
+  return decoupled(adam, rate, decay, clip)
 
 
 def lamb(
@@ -86,7 +86,7 @@ def lion(
 
   It wants a rate 3 to 10 times below AdamW's, and a decay as much above.
   """
-  return _decoupled(optax.scale_by_lion(b1, b2, mu_dtype=dtype), rate, decay, clip)
+  return decoupled(optax.scale_by_lion(b1, b2, mu_dtype=dtype), rate, decay, clip)
 
 
 def adafactor(
@@ -104,7 +104,7 @@ def adafactor(
     optax.scale_by_factored_rms(min_dim_size_to_factor=factored_from),
     optax.clip_by_block_rms(1.0),
   )
-  return _decoupled(scale, rate, decay, clip)
+  return decoupled(scale, rate, decay, clip)
 
 
 def prodigy(
@@ -125,15 +125,4 @@ def prodigy(
     b2: Of the second moment.
   """
   step = contrib.prodigy(rate, betas=(b1, b2), weight_decay=decay)
-  return clipped(step, clip)
-
-
-def _decoupled(
-  scale: optax.GradientTransformation, rate: Rate, decay: float, clip: float | None
-) -> optax.GradientTransformation:
-  step = optax.chain(
-    scale,
-    optax.add_decayed_weights(decay, mask=matrices),
-    optax.scale_by_learning_rate(rate),
-  )
   return clipped(step, clip)

@@ -35,12 +35,7 @@ def sgd(
   rate: Rate, *, momentum: float = 0.9, decay: float = 5e-4, clip: float | None = None
 ) -> optax.GradientTransformation:
   """Stochastic gradient descent with Nesterov momentum; the rate scales the decay too."""
-  step = optax.chain(
-    optax.trace(momentum, nesterov=True),
-    optax.add_decayed_weights(decay, mask=matrices),
-    optax.scale_by_learning_rate(rate),
-  )
-  return clipped(step, clip)
+  return decoupled(optax.trace(momentum, nesterov=True), rate, decay, clip)
 
 
 def muon(
@@ -82,6 +77,18 @@ def muon(
 def clipped(step: optax.GradientTransformation, clip: float | None) -> optax.GradientTransformation:
   """Returns the optimiser behind a bound on the norm of the whole gradient."""
   return step if clip is None else optax.chain(optax.clip_by_global_norm(clip), step)
+
+
+def decoupled(
+  scale: optax.GradientTransformation, rate: Rate, decay: float, clip: float | None
+) -> optax.GradientTransformation:
+  """Returns the optimiser that adds decay to what `scale` gives, both times the rate."""
+  step = optax.chain(
+    scale,
+    optax.add_decayed_weights(decay, mask=matrices),
+    optax.scale_by_learning_rate(rate),
+  )
+  return clipped(step, clip)
 
 
 def matrices(params: Any) -> Any:

@@ -33,26 +33,20 @@ def evaluate(
     known = ', '.join(experiment.evals)
     raise ValueError(f'--only={unknown[0]} is no evaluation of this experiment: it has {known}')
   checkpoints = Checkpoints(workdir)
-  found = checkpoints.steps()
-  if not found:
-    raise ValueError(f'{workdir} holds no checkpoint: train first, or name the run by --workdir')
-  if step and step not in found:
-    raise ValueError(f'{workdir} holds no checkpoint of step {step}: choose one of {found}')
+  step = checkpoints.choose(step)
   program = Program(experiment, mesh)
   check_evals(program, only or experiment.evals)
-  state, _ = checkpoints.restore(step or found[-1], program.shapes)
+  state, _ = checkpoints.restore(step, program.shapes)
   results = {name: program.evaluate(name, state) for name in only or experiment.evals}
   if jax.process_index() == 0:
     git = revision(__file__) or {}
     for name in results:
-      others = note_test(
-        workdir, name, verb='evaluate', step=step or found[-1], revision=git.get('revision')
-      )
+      others = note_test(workdir, name, verb='evaluate', step=step, revision=git.get('revision'))
       if others:
         print(
           f'Note: {name} was looked at at {others} other steps of this run (audit.jsonl): choosing '
           'between them by it makes it a held-out split'
         )
-    print(f'Step {step or found[-1]} of {workdir}')
+    print(f'Step {step} of {workdir}')
     print(table(results))
   return results

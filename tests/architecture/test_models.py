@@ -8,7 +8,7 @@ import pytest
 from toys import initialised
 
 from bigtrain import architecture
-from bigtrain.architecture import convnets, parts
+from bigtrain.architecture import convnets, products
 
 
 def count(variables):
@@ -194,12 +194,12 @@ def test_a_product_and_its_derivatives_are_those_of_matmul(lead):
 
   for of in (loss, slope):
     both = jax.value_and_grad(of, (1, 2))
-    got, want = (both(multiply, x, kernel) for multiply in (parts.product, jnp.matmul))
+    got, want = (both(multiply, x, kernel) for multiply in (products.product, jnp.matmul))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), got, want)
 
 
 def test_a_products_gradient_is_computed_as_the_kernel_lies():
-  gradient = jax.make_jaxpr(jax.grad(lambda k, x: parts.product(x, k).sum()))
+  gradient = jax.make_jaxpr(jax.grad(lambda k, x: products.product(x, k).sum()))
   shapes = [
     each.outvars[0].aval.shape
     for each in gradient(jnp.ones((3, 4)), jnp.ones((5, 3))).jaxpr.eqns

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from bigtrain import compute, tuning
-from bigtrain.architecture import parts
+from bigtrain.architecture import products
 
 PARAMS = {
   'embed': {'embedding': np.ones((16, 8), np.float32)},
@@ -80,7 +80,7 @@ def test_muon_adds_gradients_up_once_and_sends_no_part_of_them_about():
     def loss(params):
       y = x
       for kernel in params.values():
-        y = jnp.tanh(parts.product(y, kernel))
+        y = jnp.tanh(products.product(y, kernel))
       return y.sum()
 
     updates, state = optimizer.update(jax.grad(loss)(params), state, params)
