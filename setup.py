@@ -47,6 +47,7 @@ setup(
     'tune': ['optuna'],
     'test': [
       'hypothesis',
+      'ipython',
       'optuna',
       'pyright',
       'pytest',

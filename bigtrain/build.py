@@ -7,6 +7,8 @@ import functools
 import hashlib
 import inspect
 import json
+import os
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,13 @@ from bigtrain.kinds import nearest
 
 if TYPE_CHECKING:
   from bigtrain.experiment import Experiment
+
+
+def origin(function: Callable[..., Any]) -> tuple[str, str]:
+  """Returns the file of an experiment's function, and the experiment's name."""
+  plain = inspect.unwrap(function)
+  file = plain.__code__.co_filename
+  return file, pathlib.Path(file).stem if os.path.isfile(file) else plain.__name__
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +45,10 @@ class Build:
   @classmethod
   def of(cls, function: Callable[..., Experiment], **knobs: Any) -> Build:
     """Returns what launch would, for a notebook or a test."""
-    return cls(function, {**flags.defaults(flags.knobs(function)), **knobs}, frozenset(knobs))
+    values = {**flags.defaults(flags.knobs(function)), **knobs}
+    build = cls(function, values, frozenset(knobs), origin(function)[1])
+    build.check(knobs, build.name)
+    return build
 
   def __call__(self, **knobs: Any) -> Experiment:
     """Builds the experiment with some knobs changed.

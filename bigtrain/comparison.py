@@ -58,10 +58,11 @@ def read_run(workdir: str) -> Kept:
   if found is None:
     raise ValueError(f'{workdir} holds no {record.RECORD}, so it is not a run: name another folder')
   copy = folder / found.get('file', '')
-  columns = _columns(folder / 'metrics.jsonl')
-  step, seconds = columns.pop('step', np.zeros(0)), columns.pop('seconds', np.zeros(0))
+  found_columns = columns(folder / 'metrics.jsonl')
+  step = found_columns.pop('step', np.zeros(0))
+  seconds = found_columns.pop('seconds', np.zeros(0))
   curves, last = {}, {}
-  for name, values in columns.items():
+  for name, values in found_columns.items():
     known = np.isfinite(values)
     if known.any():
       curves[name] = thinned(step[known], values[known])
@@ -195,7 +196,7 @@ def _code(runs: Sequence[Kept]) -> page.Html:
   return page.join(parts)
 
 
-def _columns(path: epath.Path) -> dict[str, np.ndarray]:
+def columns(path: epath.Path) -> dict[str, np.ndarray]:
   """Reads the journal by columns; a metric is NaN where a line doesn't have it."""
   if not path.exists():
     return {}

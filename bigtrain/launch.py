@@ -50,7 +50,7 @@ from typing import Any
 from absl import flags as absl_flags
 
 from bigtrain import flags, record
-from bigtrain.build import Build
+from bigtrain.build import Build, origin
 from bigtrain.kinds import kind_of, nearest
 
 HOUSE = pathlib.Path(__file__).resolve().parent
@@ -90,8 +90,7 @@ class Front:
         raise TypeError(
           f'{plain.__name__}({parameter.name}) must be keyword-only to be a flag: put `*` before it'
         )
-    file = plain.__code__.co_filename
-    name = pathlib.Path(file).stem if os.path.isfile(file) else plain.__name__
+    file, name = origin(plain)
     spec = getattr(sys.modules['__main__'], '__spec__', None)
     program = f'python -m {spec.name}' if spec else f'python {sys.argv[0]}'
     return cls(function, file, name, program)

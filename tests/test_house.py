@@ -18,7 +18,7 @@ import pytest
 HOUSE = pathlib.Path(__file__).resolve().parent.parent
 ROOMS = {'data', 'compute', 'architecture', 'tuning', 'evaluation', 'iteration'}
 EXPERIMENTS = sorted(
-  path.stem for path in (HOUSE / 'experiments').glob('*.py') if path.stem != '__init__'
+  path.stem for path in (HOUSE / 'experiments').glob('*.py') if not path.stem.startswith('__')
 )
 HEAVY = {
   'PIL', 'flax', 'grain', 'jax', 'matplotlib', 'numpy', 'optax', 'orbax', 'pyarrow', 'scipy',
@@ -72,10 +72,11 @@ def unit(module: str) -> str:
 
 def import_direction(root: pathlib.Path) -> Iterator[str]:
   """experiments -> launch -> verbs -> train and its neighbours -> experiment -> rooms."""
-  tops = {path.stem for path in (root / 'bigtrain').glob('*.py')} - {'__init__'}
+  tops = {path.stem for path in (root / 'bigtrain').glob('*.py')} - {'__init__', '__main__'}
   hall = tops - {'launch', 'experiment'}
   may = {
-    'bigtrain': set(),
+    'bigtrain': {'notebook'},
+    '__main__': {'launch', *hall},
     'experiment': ROOMS,
     'verbs': {'verbs', 'experiment', *hall, *ROOMS},
     'launch': {'verbs', 'experiment', *hall, *ROOMS},
@@ -126,7 +127,9 @@ def tables_of_contents(root: pathlib.Path) -> Iterator[str]:
     for node in tree.body[1:]:
       text = ast.unparse(node)
       lazy = isinstance(node, ast.With) and 'lazy_api_imports(globals())' in text
-      if room.name not in ROOMS or not (lazy or text == 'from etils import epy as _epy'):
+      if room.name not in (*ROOMS, 'bigtrain') or not (
+        lazy or text == 'from etils import epy as _epy'
+      ):
         yield f'{path}:{node.lineno}: does more than hand names on'
       for inner in node.body if isinstance(node, ast.With) else []:
         if not isinstance(inner, ast.ImportFrom) or not inner.module:
@@ -184,7 +187,7 @@ def sizes(root: pathlib.Path) -> Iterator[str]:
 def headers(root: pathlib.Path) -> Iterator[str]:
   """An experiment opens with its command, its cost and its measured result."""
   for path, _, tree in modules(root, 'experiments'):
-    if path.endswith('__init__.py'):
+    if path.startswith('experiments/__'):
       continue
     lines = (ast.get_docstring(tree) or '').splitlines()
     if not any(line.strip().startswith(f'python -m {name_of(path)}') for line in lines):

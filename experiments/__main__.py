@@ -1,0 +1,42 @@
+"""`python -m experiments`: the README's table of experiments, from their headers.
+
+python -m experiments            # prints it
+python -m experiments README.md  # puts it there, between its first line and the next empty one
+"""
+
+import ast
+import pathlib
+import sys
+
+HEAD = '| experiment | what it does | measured |\n| --- | --- | --- |\n'
+
+
+def table() -> str:
+  """Returns the table: an experiment's name, the first line of its header, and its results."""
+  rows = []
+  for path in sorted(pathlib.Path(__file__).parent.glob('[!_]*.py')):
+    header = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))) or ''
+    title, _, *said = [' '.join(part.split()) for part in header.split('\n\n')]
+    name = f'[`{path.stem}`](experiments/{path.name})'
+    rows.append(f'| {name} | {title} | {" ".join(said)} |\n'.replace('\\', '\\\\'))
+  return HEAD + ''.join(rows)
+
+
+def placed(text: str) -> str:
+  """Returns a page with its table of experiments made anew.
+
+  Raises:
+    ValueError: The page has no such table.
+  """
+  before, found, rest = text.partition(HEAD)
+  if not found:
+    raise ValueError(f'the page has no table that begins with {HEAD.splitlines()[0]!r}: add that')
+  return before + table() + rest[rest.index('\n\n') + 1 if '\n\n' in rest else len(rest) :]
+
+
+if __name__ == '__main__':
+  if sys.argv[1:]:
+    page = pathlib.Path(sys.argv[1])
+    page.write_text(placed(page.read_text(encoding='utf-8')), encoding='utf-8')
+  else:
+    print(table(), end='')
