@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
+import pathlib
+import shutil
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +45,26 @@ def check_evals(program: Program, names: Iterable[str]) -> None:
         jax.eval_shape(step, program.shapes.params, program.shapes.model_state, batch)
     except ValueError as error:
       raise ValueError(f'evaluation {name!r}: {error}') from error
+
+
+def check_space(program: Program, workdir: str) -> None:
+  """Raises ValueError where a local disk has no room for checkpoints: two, the newest and its heir.
+
+  A run that goes on has the first of them already. Other places, such as gs://, have no end.
+  """
+  if '://' in workdir:
+    return
+  folder = pathlib.Path(workdir).absolute()
+  begun = any((folder / 'checkpoints').glob('*'))
+  there = next(path for path in (folder, *folder.parents) if path.exists())
+  one = sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(program.shapes))
+  needed, free = one if begun else 2 * one, shutil.disk_usage(there).free
+  if free < needed:
+    raise ValueError(
+      f'--workdir={workdir}: {free / 1e9:,.3f} GB are free, and {"the next" if begun else "two"} '
+      f'checkpoint{"" if begun else "s"} of {one / 1e9:,.3f} GB take more: free some, or choose a '
+      '--workdir on another disk'
+    )
 
 
 def _first_batch(data: Any) -> None:

@@ -24,7 +24,7 @@ from etils import epath
 
 from bigtrain import comparison, page, record
 from bigtrain.build import Build, origin
-from bigtrain.checks import check_evals, check_training
+from bigtrain.checks import check_evals, check_space, check_training
 from bigtrain.experiment import Experiment
 from bigtrain.journal import table
 from bigtrain.program import Program
@@ -134,6 +134,7 @@ def run(
   program = Program(built, mesh)
   check_training(program)
   check_evals(program, built.evals)
+  check_space(program, workdir)
   if kept is not None and jax.process_index() == 0:
     kept.write()
   with _drawn(workdir, built.steps) if _in_notebook(plot) else contextlib.nullcontext():

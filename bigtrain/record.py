@@ -20,12 +20,12 @@ import json
 import os
 import pathlib
 import platform
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bigtrain.kinds import text
+from bigtrain.masking import masked, masked_value
+from bigtrain.provenance import packages, revision
 
 if TYPE_CHECKING:
   from etils import epath
@@ -64,9 +64,10 @@ class Record:
     """Takes note of the experiment's file as it is now; options hold the workdir."""
     path = pathlib.Path(file)
     source = path.read_text(encoding='utf-8') if path.is_file() else None
-    options = dict(options)
+    options = {option: masked_value(option, value) for option, value in options.items()}
+    knobs = {knob: masked_value(knob, value) for knob, value in knobs.items()}
     workdir = options.pop('workdir')
-    return cls(name, file, source, dict(knobs), options, workdir, command)
+    return cls(name, file, source, knobs, options, workdir, masked(command))
 
   def check(self) -> None:
     """Raises ValueError unless the workdir is new, or a run of this experiment with these knobs."""
@@ -189,7 +190,9 @@ def recorded(
         f'run the copy, python {copy}'
       )
   for knob, value in explicit.items():
-    if knob in values and values[knob] != value:
+    if knob in values and values[knob] == masked_value(knob, value):
+      values[knob] = value  # Whole again, where a secret was masked.
+    elif knob in values:
       raise ValueError(
         f'--workdir={workdir} was trained with {_shown(values, knob)}, '
         f'not {_shown(explicit, knob)}: leave --{knob} out, or choose another --workdir'
@@ -209,35 +212,6 @@ def code(source: str) -> str:
   tables = [n for n in tree.body if isinstance(n, ast.Assign) and TABLES & {*map(_name, n.targets)}]
   tree.body = [node for node in tree.body if node not in tables]
   return ast.dump(tree)
-
-
-def revision(file: str) -> dict[str, Any] | None:
-  """Returns the git revision around a file and the files changed since; None without git."""
-
-  def git(*words: str) -> str:
-    return subprocess.run(
-      ['git', '-C', os.path.dirname(os.path.abspath(file)), *words],
-      capture_output=True, check=True, text=True, timeout=10,
-    ).stdout  # fmt: skip
-
-  try:
-    head = git('rev-parse', 'HEAD').strip()
-    return {'revision': head, 'changed': git('status', '--porcelain').splitlines()}
-  except (OSError, subprocess.SubprocessError):
-    return None
-
-
-def packages() -> dict[str, str]:
-  """Returns the version of every installed package, by its normalised name (PEP 503)."""
-  found = {}
-  for folder in sys.path:
-    if os.path.isdir(folder):
-      # By the folders' names: importlib.metadata opens every file, a tenth of a second at start.
-      for entry in sorted(os.listdir(folder)):
-        name, dash, version = entry.removesuffix('.dist-info').partition('-')
-        if dash and entry.endswith('.dist-info'):
-          found.setdefault(name.replace('_', '-').lower(), version)
-  return found
 
 
 def _path(place: str) -> 'epath.Path':

@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from bigtrain import flags, record
+from bigtrain import flags, provenance, record
 
 SOURCE = '"""A toy."""\ndepth = 4  # Layers.\nLEVERS = {}\n'
 
@@ -241,19 +241,19 @@ def test_revision_names_the_commit_and_what_changed_since(tmp_path):
   git('init', '-q')
   git('add', '.')
   git('commit', '-q', '-m', 'First.')
-  clean = record.revision(str(file))
+  clean = provenance.revision(str(file))
   assert clean is not None
   assert len(clean['revision']) == 40
   assert clean['changed'] == []
   file.write_text('a = 2\n')
-  dirty = record.revision(str(file))
+  dirty = provenance.revision(str(file))
   assert dirty == {'revision': clean['revision'], 'changed': [' M toy.py']}
 
 
 def test_no_git_is_no_error(tmp_path, monkeypatch):
-  assert record.revision(str(tmp_path / 'toy.py')) is None
+  assert provenance.revision(str(tmp_path / 'toy.py')) is None
   monkeypatch.setenv('PATH', '')
-  assert record.revision(__file__) is None
+  assert provenance.revision(__file__) is None
 
 
 def test_importing_is_light():

@@ -1,1 +1,1 @@
-"""What must hold a thousand times: each script does one thing over and over, and prints its count."""
+"""What must hold a thousand times: each script repeats one thing, and prints its count."""

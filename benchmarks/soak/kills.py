@@ -43,7 +43,9 @@ def main() -> None:
       time.sleep(moment)
       process.kill()
       process.communicate()
-      kept = sorted(int(p.name) for p in (workdir / 'checkpoints').glob('[0-9]*') if p.name.isdigit())
+      kept = sorted(
+        int(p.name) for p in (workdir / 'checkpoints').glob('[0-9]*') if p.name.isdigit()
+      )
       runs.finish(runs.start(workdir, workers=workers, save_every=50))
       same = runs.digest(workdir) == alone[workers]
       equal += same

@@ -1,7 +1,7 @@
 """Damages checkpoints in four ways: each must be found, set aside, and the one before it taken.
 
-  python -m benchmarks.soak.rot            # 25 times each
-  python -m benchmarks.soak.rot --count=2
+python -m benchmarks.soak.rot            # 25 times each
+python -m benchmarks.soak.rot --count=2
 """
 
 from __future__ import annotations

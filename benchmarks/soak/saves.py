@@ -1,7 +1,7 @@
 """Kills a run while it saves, again and again: the newest committed step must always load.
 
-  python -m benchmarks.soak.saves            # 50 kills
-  python -m benchmarks.soak.saves --count=5
+python -m benchmarks.soak.saves            # 50 kills
+python -m benchmarks.soak.saves --count=5
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the soaks train: a tiny language model with everything on that a resumed run could get wrong.
+"""What the soaks train: a tiny language model with everything on that resuming could break.
 
   python -m benchmarks.soak.subject --workdir=/tmp/subject
 

@@ -26,7 +26,7 @@ def evaluate(
   from bigtrain.iteration import Checkpoints
   from bigtrain.journal import table
   from bigtrain.program import Program
-  from bigtrain.record import revision
+  from bigtrain.provenance import revision
 
   unknown = [name for name in only if name not in experiment.evals]
   if unknown:

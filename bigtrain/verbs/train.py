@@ -35,7 +35,7 @@ def train(
   from etils import epath
 
   from bigtrain import compute
-  from bigtrain.checks import check_evals, check_training
+  from bigtrain.checks import check_evals, check_space, check_training
   from bigtrain.goodput import line
   from bigtrain.journal import table
   from bigtrain.program import Program
@@ -55,6 +55,7 @@ def train(
   program.profile = traced
   check_training(program)
   check_evals(program, experiment.evals)
+  check_space(program, workdir)
   if record is not None and jax.process_index() == 0:
     record.write()
     source = getattr(experiment.data, 'source', None)
