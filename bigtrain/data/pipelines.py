@@ -7,6 +7,9 @@ its cost per element is Python's.
 """
 
 import dataclasses
+import multiprocessing
+import os
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -198,8 +201,21 @@ class Position(grain.DatasetIterator):
       options = grain.MultiprocessingOptions(
         num_workers=self._batches.workers, per_worker_buffer_size=2
       )
-      dataset = dataset.mp_prefetch(options)
+      dataset = dataset.mp_prefetch(options, worker_init_fn=_end_with_parent)
     return iter(dataset)
+
+
+def _end_with_parent(worker: int, workers: int) -> None:
+  """Ends a worker whose trainer was killed: it would wait for ever, and keep its memory."""
+  del worker, workers
+  parent = multiprocessing.parent_process()
+  assert parent is not None
+
+  def watch() -> None:
+    parent.join()
+    os._exit(1)
+
+  threading.Thread(target=watch, daemon=True).start()
 
 
 def forever(

@@ -1,6 +1,8 @@
 """A batch is a pure function of the step: streams resume, and hosts do not matter."""
 
 import json
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -249,3 +251,23 @@ def test_an_epoch_of_steps_shows_every_record():
     [batch['x'] for batch in take(data.forever(numbers(), 8).iterator(), count)]
   )
   assert set(seen) == set(range(53))
+
+
+ORPHANS = """
+import os
+import numpy as np
+from bigtrain import data
+if __name__ == '__main__':
+  batches = data.forever(data.arrays(x=np.arange(10)), 2, workers=2)
+  iterator = batches.iterator()
+  next(iterator)
+  os.kill(os.getpid(), 9)
+"""
+
+
+def test_workers_end_with_a_trainer_that_was_killed(tmp_path):
+  file = tmp_path / 'killed.py'
+  file.write_text(ORPHANS)
+  # The workers hold the other end of the pipe: it is closed when the last of them has ended.
+  done = subprocess.run([sys.executable, str(file)], stdout=subprocess.PIPE, timeout=60)
+  assert done.returncode == -9
