@@ -97,7 +97,7 @@ def server(
   """
 
   class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802: the library's name.
+    def do_GET(self) -> None:  # The name that the library calls.
       # A name that a stranger's site made point here is no way in.
       name = urllib.parse.urlsplit(f'//{self.headers.get("Host", "")}').hostname
       if host in _HERE and name not in _HERE:
