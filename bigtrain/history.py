@@ -18,7 +18,8 @@ import numpy as np
 from bigtrain import compute
 from bigtrain.evaluation import Mean
 from bigtrain.health import Health
-from bigtrain.journal import Journal, Meter, Progress
+from bigtrain.journal import Journal, Meter
+from bigtrain.progress import Progress
 
 _QUEUED = 2  # Dispatches behind the one that is waited for.
 
@@ -30,7 +31,7 @@ class History:
     journal: Where entries go.
     progress: What is shown meanwhile.
     meter: Measures speed between entries.
-    log_every: Steps between entries.
+    log_every: Steps between entries; the last step has one too.
     ahead: Batches that the data is ahead of the step: left out on purpose.
   """
 
@@ -96,7 +97,7 @@ class History:
     for key, (total, weight) in rows.items():
       mean = type(fetched[key])(total[good].sum(), weight[good].sum(dtype=float))
       self._sums[key] = self._sums[key] + mean if key in self._sums else mean
-    if step % self._log_every == 0:
+    if step % self._log_every == 0 or step == self._progress.steps:
       self._log(step)
 
   def _log(self, step: int) -> None:

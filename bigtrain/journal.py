@@ -1,28 +1,25 @@
-"""The journal of a run: what happened at which step, kept in files and shown on the terminal.
+"""The journal of a run: what happened at which step, kept in a file and told to trackers.
 
-Files, in the workdir: `metrics.jsonl` (one object a line: 'step', 'seconds', then metrics such as
-'train/loss' or 'held_out/accuracy') and TensorBoard events under `tensorboard/`. Only the first
-host writes. A resumed run drops the lines after the step that it resumes from, so that each step
-stands in the journal once.
+The file is `metrics.jsonl` in the workdir: one object a line, 'step', 'seconds', then metrics such
+as 'train/loss' or 'held_out/accuracy'. Only the first host writes. A resumed run drops the lines
+after the step that it resumes from, so that each step stands in the journal once.
 
 Writing happens on a thread of its own: the training loop never waits for a disk.
 """
 
 import json
-import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from absl import logging
 from etils import epath
 
 from bigtrain.goodput import Goodput
+from bigtrain.trackers import Trackers
 
 _FILE = 'metrics.jsonl'
-_QUIET_SECONDS = 10.0  # Between progress lines where there is no terminal.
 
 
 class Journal:
@@ -31,15 +28,20 @@ class Journal:
   Args:
     workdir: None, or where the run is kept; with None nothing is written.
     step: Where the run (re)starts; later lines of an earlier attempt are dropped.
+    trackers: Who else is told, by names of `trackers.KINDS`.
   """
 
-  def __init__(self, workdir: str | None, step: int = 0):
+  def __init__(
+    self, workdir: str | None, step: int = 0, trackers: Sequence[str] = ('tensorboard',)
+  ):
     self._folder = epath.Path(workdir) if workdir else None
     self._thread = ThreadPoolExecutor(1, 'journal')
     self._pending: list[Future] = []
     self._start = time.monotonic()
-    self._events: Any = None
+    self._trackers: Trackers | None = None
     self.rewind(step)
+    if workdir:
+      self._trackers = Trackers(trackers, workdir, step)
 
   def rewind(self, step: int) -> None:
     """Drops what was entered after a step, from which training goes on."""
@@ -47,9 +49,8 @@ class Journal:
       self._pending.pop(0).result()
     self.last: dict[str, tuple[int, float]] = {}
     self._step = step
-    if self._events is not None:
-      self._events.close()
-      self._events = None
+    if self._trackers:
+      self._trackers.tell('rewind', step)
     if self._folder is not None:
       self._folder.mkdir(parents=True, exist_ok=True)
       rows = list(_rows(self._folder / _FILE))
@@ -62,7 +63,10 @@ class Journal:
     """Adds one line; returns at once. A failure to write surfaces at the next call."""
     row = {'step': step, 'seconds': round(time.monotonic() - self._start, 3), **metrics}
     self._remember([row])
+    self._step = step
     self._raise_failures()
+    if self._trackers:
+      self._trackers.tell('scalars', step, dict(metrics))
     if self._folder is not None:
       self._pending.append(self._thread.submit(self._append, row))
 
@@ -78,23 +82,16 @@ class Journal:
   def close(self) -> None:
     """Writes what is pending."""
     self._thread.shutdown(wait=True)
+    if self._trackers and self._folder is not None:
+      if (self._folder / 'checkpoints').is_dir():
+        self._trackers.tell('checkpoint', self._step, str(self._folder / 'checkpoints'))
+      self._trackers.close()
     self._raise_failures()
-    if self._events is not None:
-      self._events.close()
 
   def _append(self, row: dict[str, Any]) -> None:
     assert self._folder is not None
     with (self._folder / _FILE).open('a') as file:
       file.write(json.dumps(row) + '\n')
-    if self._events is None:
-      from tensorboardX import SummaryWriter  # Slow to import: on this thread, not before step 1.
-
-      self._events = SummaryWriter(
-        str(self._folder / 'tensorboard'), purge_step=self._step + 1 if self._step else None
-      )
-    for key, value in row.items():
-      if key not in ('step', 'seconds'):
-        self._events.add_scalar(key, value, row['step'])
 
   def _raise_failures(self) -> None:
     while self._pending and self._pending[0].done():
@@ -169,71 +166,6 @@ class Meter:
       figures['goodput'] = self._goodput.share()
     self._reset()
     return step, figures
-
-
-class Progress:
-  """One live line on a terminal; elsewhere a log line now and then.
-
-  Args:
-    steps: The last step.
-    batch: Examples a step.
-    shown: False shows nothing.
-  """
-
-  def __init__(self, steps: int, batch: int, shown: bool = True):
-    self._steps, self._batch, self._shown = steps, batch, shown
-    self._printed = -_QUIET_SECONDS
-    self._bar = None
-    if shown and sys.stderr.isatty():
-      from rich.console import Console
-      from rich.progress import BarColumn, Progress, TextColumn
-
-      self._bar = Progress(
-        TextColumn('{task.description}'),
-        BarColumn(bar_width=20),
-        TextColumn('{task.fields[line]}'),
-        console=Console(stderr=True),
-      )
-      self._task = self._bar.add_task(f'step 0/{steps}', total=steps, line='compiling')
-      self._bar.start()
-
-  def update(self, step: int, metrics: Mapping[str, float]) -> None:
-    """Shows where training is: `metrics` holds 'loss' and a Meter's reading."""
-    if not self._shown:
-      return
-    rate = metrics['examples_per_second'] or 1e-9
-    parts = [
-      f'loss {metrics["loss"]:.4f}',
-      f'{rate:,.0f} examples/s',
-      f'{_clock((self._steps - step) * self._batch / rate)} left',
-      *([f'MFU {metrics["mfu"]:.1%}'] if 'mfu' in metrics else []),
-      f'data wait {metrics["data_wait"]:.1%}',
-    ]
-    if self._bar is not None:
-      self._bar.update(
-        self._task, completed=step, description=f'step {step}/{self._steps}', line='  '.join(parts)
-      )
-    elif time.monotonic() - self._printed > _QUIET_SECONDS or step == self._steps:
-      logging.info('step %d/%d  %s', step, self._steps, '  '.join(parts))
-      self._printed = time.monotonic()
-
-  def say(self, text: str) -> None:
-    """Prints one line above the live one."""
-    if self._bar is not None:
-      self._bar.console.print(text, highlight=False)
-    elif self._shown:
-      logging.info('%s', text)
-
-  def close(self) -> None:
-    """Leaves the terminal as it was."""
-    if self._bar is not None:
-      self._bar.stop()
-
-
-def _clock(seconds: float) -> str:
-  minutes, seconds = divmod(round(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  return f'{hours}:{minutes:02}:{seconds:02}' if hours else f'{minutes}:{seconds:02}'
 
 
 def table(results: Mapping[str, Mapping[str, float]]) -> str:

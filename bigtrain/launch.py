@@ -21,8 +21,8 @@ A verb is a file `bigtrain/verbs/VERB.py` with a function of that name:
 - `record` is special: not a flag. A verb that has it trains, so `--workdir` must be new or hold
   this very experiment; the verb calls `record.write()` on the first host, before it writes anything
   else. Until then nothing was touched, and other hosts only read, so there is nothing to race for.
-- A verb whose first argument is `build` gets a `Build`, which makes experiments, not one of them;
-  its `workdir` is its own: empty means `runs/NAME-VERB`, and rule 3 does not hold.
+- A verb whose first argument is `build` gets what makes experiments, a `Build`; its `workdir` is
+  its own: empty means `runs/NAME-VERB`, and rule 3 does not hold. With neither, nothing is built.
 - `prepare()`, where the file has one, is called before the experiment is built: for what must be
   set before JAX starts a backend.
 
@@ -142,7 +142,8 @@ def _run(front: Front, arguments: list[str]) -> Any:
     if name in RESERVED or (name in knobs and name in options):
       owner = f'an option of {verb}' if name in options else 'a flag of every experiment'
       raise TypeError(f'{front.name}: the knob {name} is already {owner}: rename it')
-  builds = next(iter(inspect.signature(function).parameters), '') == 'build'
+  first, *others = inspect.signature(function).parameters
+  builds, trains = first == 'build', 'record' in others
   if 'workdir' in options and options['workdir'].default == '':
     folder = f'runs/{front.name}{f"-{verb}" * builds}'
     options['workdir'] = dataclasses.replace(options['workdir'], default=folder)
@@ -162,7 +163,6 @@ def _run(front: Front, arguments: list[str]) -> Any:
   if 'workdir' in chosen and chosen['workdir'] is not None:
     chosen['workdir'] = os.path.expanduser(chosen['workdir'] or options['workdir'].default)
   explicit = {name: given[name] for name in knobs if name in given}
-  trains = 'record' in inspect.signature(function).parameters
   values = flags.defaults(knobs) | explicit
   workdir = chosen.get('workdir')
   if not trains and not builds and workdir is not None:
@@ -182,7 +182,7 @@ def _run(front: Front, arguments: list[str]) -> Any:
   if hasattr(module, 'prepare'):
     module.prepare()
   build = Build(front.function, values, frozenset(explicit), front.name)
-  return function(build if builds else build(), **chosen)
+  return function(*([build] if builds else [build()] if first == 'experiment' else []), **chosen)
 
 
 def _log(verbosity: int, file: str) -> None:

@@ -22,10 +22,11 @@ import jax
 import numpy as np
 from etils import epath
 
-from bigtrain import comparison, page, record
+from bigtrain import page, record
 from bigtrain.build import Build, origin
 from bigtrain.checks import check_evals, check_space, check_training
 from bigtrain.experiment import Experiment
+from bigtrain.growing import Growing, columns
 from bigtrain.journal import table
 from bigtrain.program import Program
 from bigtrain.state import TrainState, bind
@@ -39,6 +40,12 @@ class Metrics(dict[str, np.ndarray]):
 
   `pandas.DataFrame(run.metrics)` makes a data frame of it.
   """
+
+  @classmethod
+  def of(cls, workdir: str) -> Metrics:
+    """Reads the journal of a run."""
+    _, content = Growing(epath.Path(workdir) / 'metrics.jsonl').read()
+    return cls(columns(content) if content else {})
 
   def _repr_html_(self) -> str:
     shown = [name for name in self if not name.endswith(('_low', '_high'))]
@@ -66,7 +73,7 @@ class Trained:
   @property
   def metrics(self) -> Metrics:
     """The journal, by columns."""
-    return Metrics(comparison.columns(epath.Path(self.workdir) / 'metrics.jsonl'))
+    return Metrics.of(self.workdir)
 
   def model(self, *inputs: Any, method: str | None = None) -> jax.Array:
     """Returns the model's output for a batch, without dropout; averages where they were kept.
@@ -158,7 +165,7 @@ def _drawn(workdir: str, steps: int) -> Iterator[None]:
   over = threading.Event()
 
   def draw() -> None:
-    figure = curves(Metrics(comparison.columns(epath.Path(workdir) / 'metrics.jsonl')), steps)
+    figure = curves(Metrics.of(workdir), steps)
     if figure is not None and handle is not None:
       handle.update(figure)
 

@@ -1,10 +1,12 @@
-"""One self-contained HTML page: no network, no script, pictures inside, readable on a phone.
+"""One self-contained HTML page: no network, pictures inside, readable on a phone.
 
 Convention: what is `Html` is markup and stays as it is; any other value is text, and is escaped
-where it becomes part of markup. So text data cannot reach the page as anything but text.
+where it becomes part of markup. So text data cannot reach the page as anything but text; and a
+browser runs no script but the page's own, which it knows by its hash.
 """
 
 import base64
+import hashlib
 import html
 import io
 import numbers
@@ -23,7 +25,7 @@ h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.25rem; margin: 2.5rem 0 .
 h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; } p { margin: .5rem 0; }
 nav { position: sticky; top: 0; background: #fff; padding: .5rem 0;
   border-bottom: 1px solid #d5dae0; overflow-x: auto; white-space: nowrap; }
-nav a { margin-right: 1rem; color: #0b5cad; } h2 { scroll-margin-top: 3rem; }
+a { color: #0b5cad; } nav a { margin-right: 1rem; } h2 { scroll-margin-top: 3rem; }
 .note, figcaption { color: #59636e; font-size: .8125rem; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .875rem; }
@@ -35,11 +37,16 @@ th, td { padding: .2rem 1rem .2rem 0; text-align: left; vertical-align: top;
 .side > * { min-width: 0; }
 .pictures { display: grid; gap: .5rem;
   grid-template-columns: repeat(auto-fill, minmax(4.5rem, 1fr)); }
+.pictures.plots { grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); }
+.plots img { image-rendering: auto; }
 .pictures.wide { grid-template-columns: repeat(auto-fill, minmax(min(100%, 14rem), 1fr)); }
 figure { margin: 0; } img { display: block; width: 100%; image-rendering: pixelated; }
 .bars { display: grid; grid-template-columns: auto 1fr auto; gap: .15rem .75rem;
   font-size: .875rem; }
 .bar { background: #3b82c4; align-self: center; height: .75rem; border-radius: 2px; }
+th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid; }
+th[aria-sort=ascending]::after { content: ' ▲'; } th[aria-sort=descending]::after { content: ' ▼'; }
+.gallery :is(td, th) { white-space: nowrap; }
 svg { width: 100%; max-width: 44rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8125rem; line-height: 1.6;
   max-height: 24rem; overflow-y: auto; border: 1px solid #e6e9ed; padding: .5rem; margin: .5rem 0; }
@@ -216,7 +223,12 @@ def picture(pixels: Any, caption: Any = '') -> Html:
   image.thumbnail((_THUMBNAIL, _THUMBNAIL))
   file = io.BytesIO()
   image.save(file, 'PNG')
-  source = f'data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}'
+  return drawing(file.getvalue(), caption)
+
+
+def drawing(png: bytes, caption: Any = '') -> Html:
+  """Returns a PNG as it is, with its caption."""
+  source = f'data:image/png;base64,{base64.b64encode(png).decode()}'
   return tag('figure', tag('img', src=source, alt=''), tag('figcaption', caption))
 
 
@@ -227,11 +239,40 @@ def side(parts: Mapping[str, Any]) -> Html:
   )
 
 
-def page(title: str, sections: Mapping[str, Any], subtitle: Any = '') -> str:
-  """Returns a whole page: a section for each name, each with an anchor, and links to them."""
+def body(sections: Mapping[str, Any]) -> Html:
+  """Returns a section for each name, each with an anchor, below links to them."""
   anchors = {name: name.lower().replace(' ', '-') for name in sections}
-  # The policy lets a browser load nothing and run nothing, whatever the page holds.
+  return join([
+    tag('nav', *(tag('a', name, href=f'#{anchors[name]}') for name in sections)),
+    *(
+      tag('section', tag('h2', name, id=anchors[name]), content)
+      for name, content in sections.items()
+    ),
+  ])  # fmt: skip
+
+
+def page(
+  title: str,
+  sections: Mapping[str, Any],
+  subtitle: Any = '',
+  *,
+  script: str = '',
+  asks: bool = False,
+) -> str:
+  """Returns a whole page.
+
+  Args:
+    title: Of the page.
+    sections: As for `body`.
+    subtitle: A line below the title.
+    script: Of the page's own; it holds no data.
+    asks: Whether the script may ask the server that the page came from.
+  """
+  # The policy lets a browser load nothing and run nothing else, whatever the page holds.
   policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+  if script:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy += f"; script-src 'sha256-{digest}'" + "; connect-src 'self'" * asks
   head = tag(
     'head',
     tag('meta', charset='utf-8'),
@@ -240,14 +281,11 @@ def page(title: str, sections: Mapping[str, Any], subtitle: Any = '') -> str:
     tag('title', title),
     tag('style', Html(_STYLE)),
   )
-  body = tag(
+  content = tag(
     'body',
     tag('h1', title),
     tag('p', subtitle, class_='note'),
-    tag('nav', *(tag('a', name, href=f'#{anchors[name]}') for name in sections)),
-    *(
-      tag('section', tag('h2', name, id=anchors[name]), content)
-      for name, content in sections.items()
-    ),
+    tag('main', body(sections)),
+    *([tag('script', Html(script))] if script else []),
   )
-  return f'<!doctype html>\n{tag("html", head, body, lang="en")}\n'
+  return f'<!doctype html>\n{tag("html", head, content, lang="en")}\n'

@@ -26,10 +26,13 @@ from bigtrain.evaluation import Mean
 from bigtrain.health import Diverged
 from bigtrain.history import History
 from bigtrain.iteration import Checkpoints
-from bigtrain.journal import Journal, Progress
+from bigtrain.journal import Journal
+from bigtrain.progress import Progress
 from bigtrain.state import TrainState, bind, merge, split
 
 if TYPE_CHECKING:
+  from collections.abc import Sequence
+
   from bigtrain.experiment import Batch, Experiment
   from bigtrain.program import Program
 
@@ -149,6 +152,7 @@ def fit(
   save_every: int = 0,
   hang_after: float = 0.0,
   progress: bool = True,
+  trackers: Sequence[str] = ('tensorboard',),
 ) -> Run:
   """Trains to the experiment's last step, from the newest checkpoint if the workdir has one.
 
@@ -159,6 +163,7 @@ def fit(
     save_every: Steps between checkpoints, 0 for some minutes; the end, and a stop, always save.
     hang_after: Seconds to wait for a batch or a device (`compute.Watchdog`); 0 waits for ever.
     progress: Whether to show the live line.
+    trackers: Who else is told of metrics, by names of `trackers.KINDS`.
 
   Raises:
     ValueError: `log_every` is below 1, or every checkpoint is damaged.
@@ -178,7 +183,7 @@ def fit(
     if step < experiment.steps:
       program.compile()
   position = iterator.get_state()
-  journal = Journal(workdir if jax.process_index() == 0 else None, step)
+  journal = Journal(workdir if jax.process_index() == 0 else None, step, trackers)
   bar = Progress(experiment.steps, experiment.data.batch, shown=progress)
   history = History(journal, bar, program.meter(), log_every, position['step'] - step)
   periods = [log_every, *(e.every for e in experiment.evals.values() if e.every)]

@@ -1,6 +1,7 @@
 """What must be so before any backend starts: eight devices, a compilation cache, no network."""
 
 import getpass
+import logging
 import os
 import pathlib
 import socket
@@ -35,3 +36,16 @@ def _no_network(monkeypatch):
     return connect(self, address)
 
   monkeypatch.setattr(socket.socket, 'connect', local)
+
+
+@pytest.fixture
+def log_lines():
+  """What bigtrain logs from here on, as a list that grows."""
+  lines, logger = [], logging.getLogger('absl')
+  handler, level = logging.Handler(), logger.level
+  handler.emit = lambda line: lines.append(line.getMessage())
+  logger.addHandler(handler)
+  logger.setLevel(logging.INFO)
+  yield lines
+  logger.removeHandler(handler)
+  logger.setLevel(level)

@@ -7,7 +7,8 @@ import pytest
 
 from bigtrain.evaluation import Mean
 from bigtrain.history import History
-from bigtrain.journal import Journal, Meter, Progress, table
+from bigtrain.journal import Journal, Meter, table
+from bigtrain.progress import Progress
 
 
 def rows(folder):

@@ -1,6 +1,5 @@
 """A page of runs: escaped, fast for many, and drawn by a real browser where there is one."""
 
-import json
 import math
 import shutil
 import subprocess
@@ -9,47 +8,35 @@ import time
 import numpy as np
 import pytest
 
-from bigtrain.comparison import differing, read_run, significance, thinned
+from bigtrain.comparison import differing, significance
+from bigtrain.growing import thinned
 from bigtrain.verbs.report import report
-
-
-def plant(folder, knobs, losses, accuracy=0.9, source='x = 1\n'):
-  folder.mkdir(parents=True)
-  record = {'experiment': 'toy', 'file': 'toy.py', 'knobs': knobs, 'starts': []}
-  (folder / 'record.json').write_text(json.dumps(record))
-  (folder / 'toy.py').write_text(source)
-  rows = [
-    {'step': i + 1, 'seconds': i / 10, 'train/loss': loss, 'train/learning_rate': 0.1}
-    for i, loss in enumerate(losses)
-  ]
-  test = {'test/accuracy': accuracy, 'test/accuracy_low': accuracy - 0.01}
-  rows.append({'step': len(losses), 'seconds': 9.0, **test, 'test/accuracy_high': accuracy + 0.01})
-  (folder / 'metrics.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows) + '{"st')
-  return str(folder)
+from bigtrain.workdirs import Workdir
+from tests.toys import plant_run
 
 
 def test_runs_stand_side_by_side_and_nothing_of_them_is_markup(tmp_path):
   evil = '<script>alert(1)<'
-  a = plant(tmp_path / 'a', {'lr': 0.1, 'note': evil}, [3.0, 2.0, 1.0], 0.90, 'lr = 1 # <b>\n')
-  b = plant(tmp_path / evil, {'lr': 0.2, 'note': evil}, [3.0, math.nan, 1.5], 0.94, 'lr = 2\n')
-  page = open(report(None, workdir=a, against=(b,), out=str(tmp_path / 'p.html'))).read()  # noqa: SIM115
+  a = plant_run(tmp_path / 'a', {'lr': 0.1, 'note': evil}, [3.0, 2.0, 1.0], 0.90, 'lr = 1 # <b>\n')
+  b = plant_run(tmp_path / evil, {'lr': 0.2, 'note': evil}, [3.0, math.nan, 1.5], 0.94, 'lr = 2\n')
+  page = open(report(workdir=a, against=(b,), out=str(tmp_path / 'p.html'))).read()  # noqa: SIM115
   assert '<script' not in page
   assert '&lt;script&gt;' in page
   assert '0.9 (0.89 to 0.91)' in page
   assert '-lr = 1 # &lt;b&gt;' in page
   assert 'http://' not in page.replace('http://www.w3.org', '')
-  runs = [read_run(a), read_run(b)]
+  runs = [Workdir(a).read(), Workdir(b).read()]
   assert differing(runs) == ['lr']
   assert runs[1].curves['train/loss'][1].tolist() == [3.0, 1.5]
   # A hand: (0.94 - 0.90) / (0.01 * sqrt 2 / 1.96) is 5.54 standard errors.
-  assert significance(runs[0].last, runs[1].last, 'test/accuracy') == pytest.approx(3.0e-8, rel=0.1)
+  assert significance(runs[0], runs[1], 'test/accuracy') == pytest.approx(3.0e-8, rel=0.1)
   with pytest.raises(ValueError, match='not a run'):
-    read_run(str(tmp_path))
+    Workdir(str(tmp_path / 'none'))
 
 
-def test_a_folder_of_runs_is_a_gallery(tmp_path):
-  places = [plant(tmp_path / f'run{i}', {'lr': i}, [1.0, 2.0]) for i in range(3)]
-  page = open(report(None, workdir=places[0], against=(str(tmp_path),))).read()  # noqa: SIM115
+def test_a_folder_stands_for_its_runs(tmp_path):
+  places = [plant_run(tmp_path / f'run{i}', {'lr': i}, [1.0, 2.0]) for i in range(3)]
+  page = open(report(workdir=places[0], against=(str(tmp_path),))).read()  # noqa: SIM115
   assert 'run0 and 2 more' in page
 
 
@@ -65,21 +52,23 @@ def test_thinning_keeps_peaks():
 @pytest.mark.slow
 def test_fifty_runs_of_a_hundred_thousand_points_take_seconds(tmp_path):
   noise = np.random.default_rng(0).random(100_000).tolist()
-  first = plant(tmp_path / 'run0', {'lr': 0}, noise)
+  first = plant_run(tmp_path / 'run0', {'lr': 0}, noise)
   for i in range(1, 50):
     shutil.copytree(first, tmp_path / f'run{i}')
-  start = time.perf_counter()
-  report(None, workdir=first, against=(str(tmp_path),))
-  assert time.perf_counter() - start < 10
+  start = time.process_time()  # The clock on the wall tells what else the machine does.
+  report(workdir=first, against=(str(tmp_path),))
+  assert time.process_time() - start < 10
 
 
 def test_a_browser_draws_the_page(tmp_path):
   browser = shutil.which('chromium') or shutil.which('google-chrome')
   if browser is None:
     pytest.skip('no Chromium is installed to draw the page')
-  place = plant(tmp_path / 'a', {'lr': 0.1}, (1 + np.random.default_rng(0).random(200)).tolist())
-  other = plant(tmp_path / 'b', {'lr': 0.2}, np.linspace(3, 1, 300).tolist(), 0.93, 'x = 2\n')
-  out, shot = report(None, workdir=place, against=(other,)), tmp_path / 'shot.png'
+  place = plant_run(
+    tmp_path / 'a', {'lr': 0.1}, (1 + np.random.default_rng(0).random(200)).tolist()
+  )
+  other = plant_run(tmp_path / 'b', {'lr': 0.2}, np.linspace(3, 1, 300).tolist(), 0.93, 'x = 2\n')
+  out, shot = report(workdir=place, against=(other,)), tmp_path / 'shot.png'
   flags = ['--headless', '--no-sandbox', '--disable-gpu', '--window-size=1200,1500']
   subprocess.run(
     [browser, *flags, f'--screenshot={shot}', f'file://{out}'],

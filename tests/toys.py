@@ -1,6 +1,8 @@
 """A small experiment for tests, with dropout, statistics, shuffling and augmentation on; and a
 person's own source."""
 
+import json
+
 import flax.linen as nn
 import jax
 import numpy as np
@@ -54,6 +56,22 @@ def initialised(model, *inputs, seed=0):
   keys = jax.random.split(jax.random.key(seed + 1), len(leaves))
   noisy = [p + 0.1 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
   return jax.tree.unflatten(structure, noisy)
+
+
+def plant_run(folder, knobs, losses, accuracy=0.9, source='x = 1\n'):
+  """Writes a workdir as a run leaves it, killed in mid-line, and returns it."""
+  folder.mkdir(parents=True)
+  record = {'experiment': 'toy', 'file': 'toy.py', 'knobs': knobs, 'starts': []}
+  (folder / 'record.json').write_text(json.dumps(record))
+  (folder / 'toy.py').write_text(source)
+  rows = [
+    {'step': i + 1, 'seconds': i / 10, 'train/loss': loss, 'train/learning_rate': 0.1}
+    for i, loss in enumerate(losses)
+  ]
+  test = {'test/accuracy': accuracy, 'test/accuracy_low': accuracy - 0.01}
+  rows.append({'step': len(losses), 'seconds': 9.0, **test, 'test/accuracy_high': accuracy + 0.01})
+  (folder / 'metrics.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows) + '{"st')
+  return str(folder)
 
 
 def source(size: int = 50) -> data.Arrays:

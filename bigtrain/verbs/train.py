@@ -27,6 +27,7 @@ def train(
   hang_after: float = 1800.0,  # Seconds a batch or device may take; twice that ends it. 0: ever.
   profile: str = '',  # STEP:COUNT traces so many steps of this start, for XProf or Perfetto.
   progress: Literal['auto', 'off'] = 'auto',  # The live line on a terminal, log lines elsewhere.
+  trackers: tuple[str, ...] = ('tensorboard',),  # Also wandb, mlflow and trackio, if installed.
   record: Record | None = None,
 ) -> None:
   """Trains, evaluates on the way and at the end, and leaves a run in the workdir."""
@@ -39,6 +40,7 @@ def train(
   from bigtrain.goodput import line
   from bigtrain.journal import table
   from bigtrain.program import Program
+  from bigtrain.trackers import check
   from bigtrain.train import fit
 
   if log_every < 1:
@@ -50,6 +52,7 @@ def train(
     )
   if hang_after < 0:
     raise ValueError(f'--hang_after counts seconds, or is 0 for never, got {hang_after}')
+  check(trackers)
   traced = compute.Profile(profile, workdir)
   program = Program(experiment, mesh)
   program.profile = traced
@@ -68,6 +71,7 @@ def train(
     save_every=save_every,
     hang_after=hang_after,
     progress=progress == 'auto',
+    trackers=trackers,
   )
   traced.close()
   if jax.process_index() == 0:
