@@ -8,12 +8,16 @@ import optax
 import pytest
 
 from bigtrain import data, evaluation
+from bigtrain.build import Build
 from bigtrain.evaluation import itemised
 from bigtrain.evaluation.audit import looks
 from bigtrain.experiment import Eval, Experiment
 from bigtrain.program import Program
+from bigtrain.search import choosing
 from bigtrain.train import fit
 from bigtrain.verbs.evaluate import evaluate
+from bigtrain.verbs.study import study
+from bigtrain.verbs.train import train
 from tests import toys
 
 
@@ -110,6 +114,29 @@ def test_who_looked_is_written_down_and_choosing_by_test_refused(run):
     evaluate(toy(), workdir=run, slice='grp', only=('held_out',))
   with pytest.raises(ValueError, match='its evaluator keeps none'):
     evaluate(toy(), workdir=run, temperature='held_out')
+
+
+def test_training_looks_at_the_test_split_once_and_says_so(tmp_path, capsys):
+  for _ in range(2):  # The second start has nothing left to do, and looks at nothing.
+    train(toy(), workdir=str(tmp_path), progress='off')
+    assert [(x['verb'], x['evaluation'], x['step']) for x in looks(str(tmp_path))] == [
+      ('train', 'test', 2)
+    ]
+  assert 'Done at step 2' in capsys.readouterr().out
+  with pytest.raises(ValueError, match='split anew'):
+    train(toy(), workdir=str(tmp_path / 'other'), leaks='refuse')
+  assert not (tmp_path / 'other').exists()
+
+
+def test_nothing_chooses_by_a_test_split_whatever_its_name():
+  def build(*, seed: int = 0):
+    made = toys.experiment(seed=seed)
+    return dataclasses.replace(made, evals={'clean_test': made.evals['held_out']})
+
+  with pytest.raises(ValueError, match='evaluations for choosing: none'):
+    choosing(Build.of(build), 'clean_test/loss')
+  with pytest.raises(ValueError, match=r'evaluations for choosing: $'):
+    study(Build.of(build), metric='clean_test/loss', levers=('seed=1',), workdir='')
 
 
 def test_regression_text_and_tables_are_drawn(tmp_path):

@@ -13,6 +13,8 @@ from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.audit import check_split as check_split
+  from bigtrain.evaluation.audit import is_test as is_test
+  from bigtrain.evaluation.audit import looks as looks
   from bigtrain.evaluation.audit import note_test as note_test
   from bigtrain.evaluation.calibration import calibration_error as calibration_error
   from bigtrain.evaluation.calibration import calibration_spread as calibration_spread

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bigtrain.verbs.train import prepare as prepare
 
@@ -18,6 +18,7 @@ def evaluate(
   only: tuple[str, ...] = (),  # Evaluations to make, such as held_out; empty is all.
   slice: str = '',  # Key of the records, such as label: each of its values is reported apart.
   temperature: str = '',  # Evaluation to fit softmax's temperature on, such as held_out.
+  leaks: Literal['warn', 'refuse', 'off'] = 'warn',  # Of records both trained on and evaluated.
   pictures: bool = True,  # Whether to draw, into evaluation/NAME of the workdir.
   mesh: str = '',  # Devices by axis, such as data:2,fsdp:-1; empty is all on fsdp.
 ) -> dict[str, dict[str, float]]:
@@ -30,6 +31,7 @@ def evaluate(
   from bigtrain.checks import check_evals
   from bigtrain.iteration import Checkpoints
   from bigtrain.journal import table
+  from bigtrain.leaks import check_leaks
   from bigtrain.program import Program
   from bigtrain.record import revision
   from bigtrain.verdict import lines
@@ -50,6 +52,7 @@ def evaluate(
   )
   program = Program(experiment, mesh)
   check_evals(program, made)
+  check_leaks(experiment, leaks)
   state, _ = checkpoints.restore(step, program.shapes)
   program = Program(appraisal.itemise(experiment, program), mesh)
   found = {name: appraisal.appraise(program, name, state) for name in made}
