@@ -61,5 +61,5 @@ def test_texts_and_records_that_cannot_be_read_end_nothing():
   copied = data.arrays(text=['a word', 'c'], label=[0, 1])
   made = toy(text, copied)
   assert [each.found for each in find_leaks(made)] == [1]
-  broken = dataclasses.replace(made, data=dataclasses.replace(made.data, source=Damaged(text[0], None)))
-  assert find_leaks(broken) == []
+  broken = dataclasses.replace(made.data, source=Damaged(text[0], None))
+  assert find_leaks(dataclasses.replace(made, data=broken)) == []

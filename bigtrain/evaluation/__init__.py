@@ -44,6 +44,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.distillation_losses import feature_distillation as feature_distillation
   from bigtrain.evaluation.intervals import Difference as Difference
   from bigtrain.evaluation.intervals import bootstrap_interval as bootstrap_interval
+  from bigtrain.evaluation.intervals import fold_interval as fold_interval
   from bigtrain.evaluation.intervals import paired_bootstrap as paired_bootstrap
   from bigtrain.evaluation.intervals import resampled_sums as resampled_sums
   from bigtrain.evaluation.intervals import t_interval as t_interval

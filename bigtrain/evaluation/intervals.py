@@ -206,6 +206,19 @@ def wilson_interval(share: float, size: float) -> tuple[float, float]:
   return float(max(0.0, centre - half)), float(min(1.0, centre + half))
 
 
+def fold_interval(values: np.ndarray, *, level: float = 0.95) -> tuple[float, float]:
+  """Returns the interval of a mean over the K folds of a cross-validation; NaN for fewer than 2.
+
+  Folds share most of what they were trained on, so that their spread says too little: Nadeau and
+  Bengio (2003) add the ratio of held-out to training records, 1 / (K - 1), to the 1 / K of
+  Student's interval.
+  """
+  low, high = t_interval(values, level=level)
+  middle, count = (low + high) / 2, len(values)
+  half = (high - low) / 2 * (1 + count / max(count - 1, 1)) ** 0.5
+  return middle - half, middle + half
+
+
 def with_intervals(
   columns_NK: np.ndarray, metrics: Callable[[Any], dict[str, Any]], **options: Any
 ) -> dict[str, float]:
