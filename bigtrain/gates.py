@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -17,13 +16,13 @@ import jax
 import numpy as np
 
 from bigtrain.cohort import Cohort
+from bigtrain.leaks import find_leaks
 from bigtrain.program import eval_step
 from bigtrain.state import bind, init
 
 if TYPE_CHECKING:
   from bigtrain.experiment import Experiment
 
-_MOST_RECORDS = 20_000  # Of each side, compared for leaks.
 _LEARNED = 0.5  # The loss of a batch that was learned by heart, in units of the first loss.
 _AROUND = 0.7, 1.6  # The first loss, in units of what a uniform guess costs.
 
@@ -51,29 +50,12 @@ class Gate:
 
 
 def leak(experiment: Experiment) -> Gate:
-  """Compares training records with those of each evaluation, byte by byte."""
-  name = 'no record of an evaluation is trained on'
-  seen = set(_digests(experiment.data.source))
-  worst, where = 0.0, ''
-  for key, evaluation in experiment.evals.items():
-    found = [digest in seen for digest in _digests(evaluation.data.source)]
-    share = float(np.mean(found))
-    if share > worst:
-      worst, where = share, f'{sum(found)} of {len(found)} records of {key} are in training'
+  """Compares training records with those of each evaluation."""
+  found = find_leaks(experiment)
   # A few may be equal by chance, blank pictures say.
-  return Gate(name, worst < 0.01, where or 'none was found', fatal=True)
-
-
-def _digests(source: Any) -> Iterator[bytes]:
-  step = max(1, -(-len(source) // _MOST_RECORDS))
-  for index in range(0, len(source), step):
-    record = source[index]
-    value = hashlib.blake2b(digest_size=16)
-    for key in sorted(record):
-      # Labels are left out: a leaked record of another label is one too.
-      if key not in ('label', 'weight') or len(record) == 1:
-        value.update(np.ascontiguousarray(record[key]).tobytes())
-    yield value.digest()
+  passed = all(each.found < 0.01 * each.compared for each in found)
+  said = '; '.join(map(str, found)) or 'none was found'
+  return Gate('no record of an evaluation is trained on', passed, said, fatal=True)
 
 
 def first_loss(experiment: Experiment) -> Gate:

@@ -161,6 +161,21 @@ class Program:
 
   def evaluate(self, name: str, state: TrainState) -> dict[str, float]:
     """Returns the metrics of one of the experiment's evaluations, over all of its data."""
+    means, table, _ = self.collect(name, state)
+    metrics = {key: float(mean.value) for key, mean in means.items()}
+    if evaluator := self.experiment.evals[name].evaluator:
+      metrics.update(evaluator.report(table))
+    return metrics
+
+  def collect(
+    self, name: str, state: TrainState
+  ) -> tuple[dict[str, Mean], dict[str, np.ndarray], np.ndarray]:
+    """Returns what one of the experiment's evaluations is told from, over all of its data.
+
+    Returns:
+      The objective's Means; the evaluator's table of predictions, without padding; and the number
+      of each of its rows among the records, [N].
+    """
     evaluation = self.experiment.evals[name]
     if name not in self._evals:
       step = functools.partial(eval_step, self.experiment, evaluation)
@@ -168,6 +183,7 @@ class Program:
     sharding = compute.batch_sharding(self.mesh)
     total: dict[str, Mean] = {}
     rows: list[dict[str, np.ndarray]] = []
+    numbers: list[np.ndarray] = []
     waiting = None  # The batch before: fetched while the device works on this one.
     batches = evaluation.data.iterator(jax.process_index(), jax.process_count())
     for batch in itertools.chain(batches, [None]):
@@ -175,16 +191,14 @@ class Program:
         means, table, weight = waiting
         total = _add(total, {key: mean.host() for key, mean in means.items()})
         real = np.asarray(jax.device_get(weight)) > 0
+        numbers.append(evaluation.data.batch * len(rows) + np.flatnonzero(real))
         rows.append({key: column[real] for key, column in jax.device_get(table).items()})
       if batch is not None:
         placed = compute.place(batch, sharding)
         with jax.set_mesh(self.mesh):
           waiting = self._evals[name](state.averaged, state.model_state, placed)
-    metrics = {key: float(mean.value) for key, mean in total.items()}
-    if evaluation.evaluator:
-      table = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
-      metrics.update(evaluation.evaluator.report(table))
-    return metrics
+    table = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
+    return total, table, np.concatenate(numbers)
 
 
 def eval_step(

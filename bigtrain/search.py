@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
+from bigtrain.evaluation import is_test
 from bigtrain.kinds import text
 from bigtrain.tuning.spaces import Choice, Range
 
@@ -80,8 +81,8 @@ def choosing(build: Build, metric: str) -> str:
     ValueError: It isn't there, or it is one that is touched once, as a test split is.
   """
   evals = build().evals
-  allowed = [name for name, made in evals.items() if name != 'test' and made.every]
   name, slash, rest = metric.partition('/')
+  allowed = [key for key, made in evals.items() if not is_test(key) and made.every]
   if name not in allowed or not slash or not rest:
     why = f', and {name} is made once, after training' if name in evals and rest else ''
     raise ValueError(

@@ -47,7 +47,11 @@ class Mixture:
     self._like = _alike(self.parts, key)
     self._kinds = records.kinds(self._like)
     self._plans: dict[int, dealing.Plan] = {}
+    # Names of classes and columns hold for all where they hold for each.
+    every = [getattr(part, 'about', {}) for part in self._sources]
+    named = {key: every[0][key] for key in ('categories', 'classes', 'features') if key in every[0]}
     self.about = {
+      **{key: own for key, own in named.items() if all(x.get(key) == own for x in every)},
       'sources': {name: dict(getattr(part, 'about', {})) for name, part in self.parts.items()},
       'records': {name: len(part) for name, part in self.parts.items()},
       'shares': self.shares(0),

@@ -1,26 +1,23 @@
 """What a model is asked to do, and how well it does it.
 
-means: sums that add up over batches, devices and hosts. objectives: what is minimised, with the
-metrics that add. classification: the metrics that rank, from all predictions. intervals: how sure.
-pictures: to look at. sown: losses of layers, added.
-means: sums that add up over batches, devices and hosts. Objectives, what is minimised, with the
-metrics that add: regression_losses, classification_losses, language_losses, contrastive_losses,
-distillation_losses. classification: the metrics that rank, from all predictions. intervals: how
-sure. pictures: to look at. sown: losses of layers, added.
 means: sums that add up over batches, devices and hosts. Objectives, what is minimised, with the
 metrics that add: regression_losses, classification_losses, language_losses, contrastive_losses,
 distillation_losses. Evaluators, metrics of all predictions with their intervals: classification,
 multi_label, regression, language, retrieval, slices; what they compute with: confusion,
-ranking_scores, texts, calibration, intervals. probes: what features know. audit: who looked
-at the test split. pictures: to look at.
+ranking_scores, texts, calibration, intervals; itemised: what each example adds to an objective.
+sown: losses of layers, added. probes: what features know. audit: who looked at the test split.
+pictures: to look at.
 """
 
 from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.audit import check_split as check_split
+  from bigtrain.evaluation.audit import is_test as is_test
+  from bigtrain.evaluation.audit import looks as looks
   from bigtrain.evaluation.audit import note_test as note_test
   from bigtrain.evaluation.calibration import calibration_error as calibration_error
+  from bigtrain.evaluation.calibration import calibration_spread as calibration_spread
   from bigtrain.evaluation.calibration import fit_temperature as fit_temperature
   from bigtrain.evaluation.calibration import reliability as reliability
   from bigtrain.evaluation.classification import Classification as Classification
@@ -47,6 +44,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.distillation_losses import feature_distillation as feature_distillation
   from bigtrain.evaluation.intervals import Difference as Difference
   from bigtrain.evaluation.intervals import bootstrap_interval as bootstrap_interval
+  from bigtrain.evaluation.intervals import fold_interval as fold_interval
   from bigtrain.evaluation.intervals import paired_bootstrap as paired_bootstrap
   from bigtrain.evaluation.intervals import resampled_sums as resampled_sums
   from bigtrain.evaluation.intervals import t_interval as t_interval

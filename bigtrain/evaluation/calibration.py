@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bigtrain.evaluation.intervals import resampled_sums
+
 
 def reliability(
   confidence_N: np.ndarray,
@@ -28,7 +30,7 @@ def reliability(
   """
   confidence_N = np.asarray(confidence_N, np.float64)
   weight_N = np.ones(len(confidence_N)) if weight_N is None else np.asarray(weight_N, np.float64)
-  number_N = np.clip(np.ceil(confidence_N * bins).astype(int) - 1, 0, bins - 1)
+  number_N = _bin(confidence_N, bins)
   weight_K = np.bincount(number_N, weight_N, bins)
   with np.errstate(invalid='ignore', divide='ignore'):
     confidence_K = np.bincount(number_N, weight_N * confidence_N, bins) / weight_K
@@ -54,6 +56,33 @@ def calibration_error(
     return float('nan')
   distance_K = np.nan_to_num(np.abs(found['accuracy'] - found['confidence']))
   return float(np.sum(weight_K * distance_K) / weight_K.sum())
+
+
+def calibration_spread(
+  confidence_N: np.ndarray,
+  right_N: np.ndarray,
+  *,
+  bins: int = 15,
+  weight_N: np.ndarray | None = None,
+  resamples: int = 2_000,
+  seed: int = 0,
+) -> float:
+  """Returns the standard error of the calibration error, by the bootstrap; NaN of fewer than 2.
+
+  Resamples are less well calibrated than the examples they are drawn from, for they hold more
+  chance: their spread tells something, their mean does not.
+  """
+  confidence_N = np.asarray(confidence_N, np.float64)
+  if len(confidence_N) < 2:
+    return float('nan')
+  weight_N = np.ones(len(confidence_N)) if weight_N is None else np.asarray(weight_N, np.float64)
+  number_N = _bin(confidence_N, bins)
+  columns_NK = np.zeros((len(confidence_N), bins + 1))
+  columns_NK[np.arange(len(confidence_N)), number_N] = weight_N * (right_N - confidence_N)
+  columns_NK[:, bins] = weight_N
+  sums_RK = resampled_sums(columns_NK, resamples=resamples, seed=seed)
+  with np.errstate(invalid='ignore', divide='ignore'):
+    return float(np.std(np.abs(sums_RK[:, :bins]).sum(axis=1) / sums_RK[:, bins]))
 
 
 def fit_temperature(logits_NC: np.ndarray, label_N: np.ndarray) -> float:
@@ -88,3 +117,7 @@ def fit_temperature(logits_NC: np.ndarray, label_N: np.ndarray) -> float:
     loss, bounds=(-6.9, 6.9), method='bounded', options={'xatol': 1e-6}
   )
   return float(np.exp(-found.x))
+
+
+def _bin(confidence_N: np.ndarray, bins: int) -> np.ndarray:
+  return np.clip(np.ceil(confidence_N * bins).astype(int) - 1, 0, bins - 1)

@@ -6,8 +6,8 @@ Conventions, where a number isn't defined: those of `confusion` and `ranking_sco
 - of equally likely classes the first is predicted; top-k counts the others in the same order.
 
 Each metric has its interval of 95 %, 'NAME_low' and 'NAME_high', by the bootstrap over examples, or
-for ROC-AUC by its standard error; average precision and calibration error have none. With weights
-other than 1, only means over examples have one.
+by its standard error (ROC-AUC, average precision, calibration error). With weights other than 1,
+only means over examples have one.
 
 Letters: B examples of a batch, N of the table, C classes.
 """
@@ -16,18 +16,33 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from bigtrain.evaluation.batches import entry, inputs
-from bigtrain.evaluation.calibration import calibration_error
+from bigtrain.evaluation.calibration import calibration_error, calibration_spread
 from bigtrain.evaluation.confusion import class_scores, confusion_counts, confusion_scores
-from bigtrain.evaluation.intervals import percentiles, with_intervals
+from bigtrain.evaluation.intervals import (
+  normal_interval,
+  percentiles,
+  wilson_interval,
+  with_intervals,
+)
+from bigtrain.evaluation.pictures import (
+  draw_bars,
+  draw_confusion,
+  draw_precision_recall,
+  draw_reliability,
+  draw_roc,
+)
 from bigtrain.evaluation.ranking_scores import rank_classes
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 
 _CELLS = 40_000_000  # Numbers of all resampled confusion matrices together, at most.
 
@@ -103,17 +118,22 @@ class Classification:
     confidence_N = probability_NC[np.arange(len(label_N)), predicted_N]
     right_N = predicted_N == label_N
     ranking = rank_classes(label_N, log_probability_NC, weight_N)
-    half = 1.959964 * ranking.roc_auc_error
-    return found | {
-      'roc_auc': ranking.roc_auc,
-      'roc_auc_low': max(0.0, ranking.roc_auc - half) if half >= 0 else math.nan,
-      'roc_auc_high': min(1.0, ranking.roc_auc + half) if half >= 0 else math.nan,
-      'roc_auc_ovo': ranking.roc_auc_ovo,
-      'average_precision': ranking.average_precision,
-      'calibration_error': calibration_error(
-        confidence_N, right_N, bins=self.bins, weight_N=weight_N
-      ),
-    }
+    own = {'bins': self.bins, 'weight_N': weight_N}
+    spread = math.nan
+    if weight_N is None:
+      spread = calibration_spread(
+        confidence_N, right_N, **own, resamples=self.resamples, seed=self.seed
+      )
+    calibration = calibration_error(confidence_N, right_N, **own)
+    for name, value, error in (
+      ('roc_auc', ranking.roc_auc, ranking.roc_auc_error),
+      ('roc_auc_ovo', ranking.roc_auc_ovo, ranking.roc_auc_ovo_error),
+      ('average_precision', ranking.average_precision, ranking.average_precision_error),
+      ('calibration_error', calibration, spread),
+    ):
+      low, high = normal_interval(value, error)
+      found |= {name: value, f'{name}_low': low, f'{name}_high': high}
+    return found
 
   def per_class(self, table: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Returns 'precision', 'recall', 'f_score' and 'support' of each class, [C]."""
@@ -125,6 +145,37 @@ class Classification:
     classes = log_probability_NC.shape[-1]
     predicted_N = log_probability_NC.argmax(axis=-1)
     return confusion_counts(label_N, predicted_N, classes).astype(np.int64)
+
+  def draw(
+    self, table: Mapping[str, np.ndarray], names: Sequence[str] | None = None
+  ) -> dict[str, Figure]:
+    """Returns pictures of the table by name; `names` are the classes'."""
+    log_probability_NC, label_N, _ = _columns(table)
+    predicted_N = log_probability_NC.argmax(axis=-1)
+    each = self.per_class(table)
+    recall = [wilson_interval(x, n) for x, n in zip(each['recall'], each['support'], strict=True)]
+    return {
+      'roc': draw_roc(label_N, log_probability_NC, names),
+      'precision_recall': draw_precision_recall(label_N, log_probability_NC, names),
+      'confusion': draw_confusion(self.confusion(table), names),
+      'reliability': draw_reliability(
+        np.exp(log_probability_NC.max(axis=-1)), predicted_N == label_N, self.bins
+      ),
+      'per_class': draw_bars(list(each['recall']), names, xlabel='recall', intervals=recall),
+    }
+
+  def captions(
+    self, table: Mapping[str, np.ndarray], names: Sequence[str] | None = None
+  ) -> list[str]:
+    """Returns what is true and what was said of each row, in words."""
+    log_probability_NC, label_N, _ = _columns(table)
+    names = names or [str(c) for c in range(log_probability_NC.shape[-1])]
+    said_N = log_probability_NC.argmax(axis=-1)
+    sure_N = np.exp(log_probability_NC.max(axis=-1))
+    return [
+      f'is {names[label]}, said {names[said]} ({sure:.0%})'
+      for label, said, sure in zip(label_N, said_N, sure_N, strict=True)
+    ]
 
   def _items(self, log_probability_NC, label_N, weight_N, predicted_N) -> dict[str, float]:
     """Metrics that are means over examples."""

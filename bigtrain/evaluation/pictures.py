@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bigtrain.evaluation.calibration import reliability
+from bigtrain.evaluation.ranking_scores import roc_auc
 
 if TYPE_CHECKING:
   from matplotlib.axes import Axes
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 DASHES: tuple[Any, ...] = ('-', '--', '-.', ':', (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
+_LINES = 10  # Classes drawn as a line each; of more, the few that are told from the rest worst.
+_BARS = 40  # Classes drawn as a bar each; of more, those with the shortest.
 
 
 def draw_confusion(counts: np.ndarray, names: Sequence[str] | None = None) -> Figure:
@@ -40,11 +43,13 @@ def draw_confusion(counts: np.ndarray, names: Sequence[str] | None = None) -> Fi
   classes = len(counts)
   names = _names(names, classes)
   share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-  size = max(3.0, 0.45 * classes + 1.5)
+  size = min(max(3.0, 0.45 * classes + 1.5), 15.0)
   figure, axes = _figure(size, size)
   axes.imshow(share, cmap='Blues', vmin=0, vmax=1)
-  axes.set_xticks(range(classes), names, rotation=90 if max(map(len, names)) > 3 else 0)
-  axes.set_yticks(range(classes), names)
+  shown = range(0, classes, -(-classes // 50))
+  named = [names[c] for c in shown]
+  axes.set_xticks(shown, named, rotation=90 if max(map(len, named)) > 2 else 0)
+  axes.set_yticks(shown, named)
   axes.set_xlabel('prediction')
   axes.set_ylabel('label')
   if classes <= 30:  # Beyond that the numbers can't be read.
@@ -58,7 +63,13 @@ def draw_confusion(counts: np.ndarray, names: Sequence[str] | None = None) -> Fi
 def draw_roc(
   label_N: np.ndarray, score_NC: np.ndarray, names: Sequence[str] | None = None
 ) -> Figure:
-  """Draws the ROC curve of each class against the rest (of two classes, of class 1)."""
+  """Draws the ROC curve of each class against the rest (of two classes, of class 1).
+
+  Args:
+    label_N: Classes, integers; or answers [N, C] of several questions.
+    score_NC: Higher is more of the class.
+    names: Of the classes. Of more than 10, the 7 with the least area are drawn.
+  """
   from sklearn import metrics
 
   _, axes = _figure(4.6, 4.2)
@@ -92,11 +103,11 @@ def draw_reliability(confidence_N: np.ndarray, right_N: np.ndarray, bins: int = 
   figure = Figure(figsize=(4.2, 4.8), layout='constrained')
   above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
   centre = (np.arange(bins) + 0.5) / bins
-  above.bar(centre, found['accuracy'], 0.9 / bins, color=COLORS[0], label='accuracy')
+  above.bar(centre, found['accuracy'], 0.9 / bins, color=COLORS[5], label='accuracy')
   above.plot(found['confidence'], found['accuracy'], 'o', color='black', markersize=3)
   above.plot([0, 1], [0, 1], color='0.3', linestyle='--', linewidth=1, label='perfect')
   above.set(ylabel='accuracy', xlim=(0, 1), ylim=(0, 1))
-  above.legend(frameon=False, loc='upper left')
+  above.legend(loc='upper left')
   below.bar(centre, found['weight'], 0.9 / bins, color='0.55')
   below.set(xlabel='confidence', ylabel='examples')
   return figure
@@ -146,15 +157,22 @@ def draw_bars(
   xlabel: str,
   intervals: Sequence[tuple[float, float]] | None = None,
 ) -> Figure:
-  """Draws a bar for each class (recall, say), with its interval where one is given."""
+  """Draws a bar for each class (recall, say), with its interval where one is given.
+
+  Of more than 40 classes the 40 with the shortest bars are drawn.
+  """
   heights = np.asarray(values, np.float64)
   names = _names(names, len(heights))
+  if len(heights) > _BARS:
+    order = np.argsort(heights, kind='stable')[:_BARS]
+    heights, names = heights[order], [names[c] for c in order]
+    intervals = intervals and [intervals[c] for c in order]
   figure, axes = _figure(5.0, 0.28 * len(heights) + 1.0)
   error = None
   if intervals is not None:
     low, high = np.asarray(intervals, np.float64).T
     error = np.maximum([heights - low, high - heights], 0)
-  axes.barh(range(len(heights)), heights, xerr=error, color=COLORS[0], height=0.7, capsize=2)
+  axes.barh(range(len(heights)), heights, xerr=error, color=COLORS[5], height=0.7, capsize=2)
   axes.set_yticks(range(len(heights)), names)
   axes.invert_yaxis()
   axes.set_xlabel(xlabel)
@@ -242,12 +260,19 @@ def _finish(axes: Axes, xlabel: str, ylabel: str, title: str) -> Figure:
   return figure  # pyright: ignore[reportReturnType]
 
 
-def _one_against_rest(label_N, score_NC, names):
-  label_N, score_NC = np.asarray(label_N), np.asarray(score_NC)
-  classes = score_NC.shape[-1]
+def _one_against_rest(label, score_NC, names):
+  """Yields style, name, positives and scores, of each class of label [N] or question of [N, C]."""
+  label, score_NC = np.asarray(label), np.asarray(score_NC)
+  size, classes = score_NC.shape
   names = _names(names, classes)
-  for i, c in enumerate([1] if classes == 2 else range(classes)):
-    positive_N = label_N == c
-    if 0 < positive_N.sum() < len(label_N):
-      score_N = score_NC[:, 1] - score_NC[:, 0] if classes == 2 else score_NC[:, c]
-      yield _style(i), names[c], positive_N, score_N
+  two = classes == 2 and label.ndim == 1
+  found = []
+  for c in [1] if two else range(classes):
+    positive_N = label[:, c] > 0.5 if label.ndim == 2 else label == c
+    if 0 < positive_N.sum() < size:
+      score_N = score_NC[:, 1] - score_NC[:, 0] if two else score_NC[:, c]
+      found.append((roc_auc(positive_N, score_N), names[c], positive_N, score_N))
+  if len(found) > _LINES:
+    found = sorted(found, key=lambda entry: entry[0])[: len(COLORS)]
+  for i, (_, *rest) in enumerate(found):
+    yield _style(i), *rest

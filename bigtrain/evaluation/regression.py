@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bigtrain.evaluation.batches import outputs_and_label
 from bigtrain.evaluation.intervals import with_intervals
+from bigtrain.evaluation.pictures import draw_residuals
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,3 +80,21 @@ class Regression:
       }
 
     return with_intervals(columns_NK, metrics, resamples=self.resamples, seed=self.seed)
+
+  def draw(
+    self, table: Mapping[str, np.ndarray], names: Sequence[str] | None = None
+  ) -> dict[str, Figure]:
+    """Returns pictures of the table by name."""
+    del names
+    return {'residuals': draw_residuals(table['label'], table['prediction'])}
+
+  def captions(
+    self, table: Mapping[str, np.ndarray], names: Sequence[str] | None = None
+  ) -> list[str]:
+    """Returns what is true and what was said of each row, in words."""
+    del names
+    label, said = (np.asarray(table[k]).reshape(len(table[k]), -1) for k in ('label', 'prediction'))
+    return [
+      f'is {", ".join(f"{x:.4g}" for x in a)}, said {", ".join(f"{x:.4g}" for x in b)}'
+      for a, b in zip(label, said, strict=True)
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -70,3 +70,9 @@ class Sliced:
       worst = min(enough) if self.higher_is_better else max(enough)
       found['worst_slice'], found[f'worst_slice/{self.metric}'] = float(worst[1]), worst[0]
     return found
+
+  def draw(
+    self, table: Mapping[str, np.ndarray], names: Sequence[str] | None = None
+  ) -> dict[str, Any]:
+    """Returns the evaluator's pictures of the whole."""
+    return self.evaluator.draw(table, names) if hasattr(self.evaluator, 'draw') else {}

@@ -34,6 +34,7 @@ def study(
   from bigtrain import gates, verdict
   from bigtrain.arms import BASE, candidates, make_arms, read_levers, run_screening
   from bigtrain.cohort import Cohort
+  from bigtrain.evaluation import is_test
   from bigtrain.trials import Trials
 
   if seeds < 2 or screen < 1 or leaders < 1:
@@ -45,10 +46,11 @@ def study(
   known = read_levers(build, levers)
   base = build()
   choosing, _, name = metric.partition('/')
-  if choosing not in base.evals or not name or choosing == test:
+  allowed = [e for e in base.evals if e != test and not is_test(e)]
+  if choosing not in allowed or not name:
     raise ValueError(
       f'--metric={metric} must be an evaluation and its metric, such as held_out/loss; '
-      f'evaluations for choosing: {", ".join(e for e in base.evals if e != test)}'
+      f'evaluations for choosing: {", ".join(allowed)}'
     )
   rate = rate if rate in build.knobs else ''
   page = os.path.join(workdir, 'study.html')

@@ -25,6 +25,7 @@ def train(
   log_every: int = 50,  # Steps between entries of the journal.
   save_every: int = 0,  # Steps between checkpoints; 0 is about three minutes. The end always saves.
   hang_after: float = 1800.0,  # Seconds a batch or device may take; twice that ends it. 0: ever.
+  leaks: Literal['warn', 'refuse', 'off'] = 'warn',  # Of records both trained on and evaluated.
   profile: str = '',  # STEP:COUNT traces so many steps of this start, for XProf or Perfetto.
   progress: Literal['auto', 'off'] = 'auto',  # The live line on a terminal, log lines elsewhere.
   trackers: tuple[str, ...] = ('tensorboard',),  # Also wandb, mlflow and trackio, if installed.
@@ -37,9 +38,12 @@ def train(
 
   from bigtrain import compute
   from bigtrain.checks import check_evals, check_space, check_training
+  from bigtrain.evaluation import looks, note_test
   from bigtrain.goodput import line
   from bigtrain.journal import table
+  from bigtrain.leaks import check_leaks
   from bigtrain.program import Program
+  from bigtrain.provenance import revision
   from bigtrain.trackers import check
   from bigtrain.train import fit
 
@@ -59,6 +63,7 @@ def train(
   check_training(program)
   check_evals(program, experiment.evals)
   check_space(program, workdir)
+  check_leaks(experiment, leaks)
   if record is not None and jax.process_index() == 0:
     record.write()
     source = getattr(experiment.data, 'source', None)
@@ -79,6 +84,10 @@ def train(
     if run.stopped:
       print(f'Stopped at step {run.step} and saved. The same command goes on from there.')
     else:
+      git = revision(__file__) or {}
+      noted = {look['evaluation'] for look in looks(workdir) if look['step'] == run.step}
+      for name in set(run.results) - noted:  # The same command again shows the same look.
+        note_test(workdir, name, verb='train', step=run.step, revision=git.get('revision'))
       print(f'Done at step {run.step}: {workdir}')
       print(table(run.results))
   if run.stopped:

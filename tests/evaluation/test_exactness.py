@@ -125,16 +125,22 @@ def test_of_equal_scores_the_first_class_is_ahead():
   assert report['accuracy'] == 0.25
 
 
-def test_delongs_error_is_the_bootstraps():
+@pytest.mark.parametrize('classes', [2, 3])
+def test_standard_errors_of_ranks_are_the_bootstraps(classes):
   rng = np.random.default_rng(0)
-  label = rng.integers(0, 3, 400)
-  score = rng.normal(size=(400, 3)) + np.eye(3)[label]
-  areas = []
-  for _ in range(300):
-    drawn = rng.integers(0, 400, 400)
-    areas.append(evaluation.rank_classes(label[drawn], score[drawn]).roc_auc)
+  label = rng.integers(0, classes, 400)
+  score = rng.normal(size=(400, classes)) + np.eye(classes)[label]
+  score = np.round(score, 1)  # With ties.
+  confidence, right = rng.random(400), rng.random(400) < 0.7
+  drawn = [rng.integers(0, 400, 400) for _ in range(400)]
+  many = [evaluation.rank_classes(label[d], score[d]) for d in drawn]
   ranking = evaluation.rank_classes(label, score)
-  assert ranking.roc_auc_error == pytest.approx(np.std(areas), rel=0.15)
+  for name in ('roc_auc', 'roc_auc_ovo', 'average_precision'):
+    spread = np.std([getattr(one, name) for one in many])
+    assert getattr(ranking, f'{name}_error') == pytest.approx(spread, rel=0.15), name
+  errors = [evaluation.calibration_error(confidence[d], right[d]) for d in drawn]
+  found = evaluation.calibration_spread(confidence, right, resamples=500)
+  assert found == pytest.approx(np.std(errors), rel=0.15)
 
 
 def regression_case(seed):
