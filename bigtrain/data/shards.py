@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bigtrain.data import places, record_bytes, records, sources
+from bigtrain.data import finding, places, record_bytes, records, sources
 
 _FORMAT = 'bigtrain-records-1'
 _FACTS = ('file', 'records', 'bytes', 'sha256')  # Of each shard, in the manifest.
@@ -82,7 +82,12 @@ def write_records(
       and naming record and key for a value that is no array of numbers or texts, or is of another
       type or number of axes than in record 0.
   """
-  target = _here('data.write_records', folder)
+  if '://' in os.fspath(folder):
+    raise ValueError(
+      f'data.write_records: ArrayRecord is written on this machine, got {folder}: copy the folder '
+      'there afterwards'
+    )
+  target = pathlib.Path(folder).expanduser()
   if target.exists() and (not target.is_dir() or any(target.iterdir())):
     raise ValueError(f'data.write_records: {target} is there already: choose another, or remove it')
   if not len(source):
@@ -172,7 +177,7 @@ def read_records(folder: str | os.PathLike[str], *, verify: bool = False) -> Sha
   """Returns the records that `write_records` wrote, read when asked for.
 
   Args:
-    folder: the set, on this machine.
+    folder: the set; a remote one is first copied here, which reading at random needs.
     verify: compare the SHA-256 of every shard, which reads all of it.
 
   Returns:
@@ -182,7 +187,10 @@ def read_records(folder: str | os.PathLike[str], *, verify: bool = False) -> Sha
     FileNotFoundError: where the folder has no manifest, or a shard is missing.
     ValueError: naming the file, for a manifest that is damaged or does not fit its shards.
   """
-  root = _here('data.read_records', folder)
+  root = pathlib.Path(folder).expanduser()
+  if '://' in os.fspath(folder):
+    copies = {copy.name: copy for copy in finding.brought_here('data.read_records', folder)}
+    root = copies.get('manifest.json', root).parent
   path = root / 'manifest.json'
   if not path.is_file():
     raise FileNotFoundError(f'data.read_records: no {path}: write the set by data.write_records')
@@ -256,9 +264,3 @@ def _plain(value: Any) -> Any:
     return _plain(value.tolist())
   whole = value is None or isinstance(value, str | int)
   return value if whole or (isinstance(value, float) and math.isfinite(value)) else str(value)
-
-
-def _here(place: str, folder: str | os.PathLike[str]) -> pathlib.Path:
-  if '://' in os.fspath(folder):
-    raise ValueError(f'{place}: ArrayRecord needs files on this machine, got {folder}: copy them')
-  return pathlib.Path(folder).expanduser()
