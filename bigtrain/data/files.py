@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from bigtrain.data import finding, records, sources
+from bigtrain.data import finding, records, shards, sources
 
 _IMAGES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
@@ -25,17 +25,15 @@ def array_records(
     FileNotFoundError: where a path matches no file.
     ValueError: where a file is no ArrayRecord.
   """
-  from array_record.python import array_record_data_source
-
-  files = [str(path) for path in finding.brought_here('data.array_records', paths)]
+  files = finding.brought_here('data.array_records', paths)
   try:
-    source: Any = array_record_data_source.ArrayRecordDataSource(files)
+    source = shards.RawRecords(files)
     len(source)
   except (RuntimeError, ValueError) as error:
     line = str(error).strip().split('\n')[0][:200]
     raise ValueError(
-      f'data.array_records: cannot read {", ".join(files[:3])} ({line}): write the files with '
-      'ArrayRecordWriter'
+      f'data.array_records: cannot read {", ".join(map(str, files[:3]))} ({line}): write the files '
+      'with ArrayRecordWriter'
     ) from None
   return sources.Decoded(source, decode, {'name': 'array_records', 'files': len(files)})
 

@@ -12,7 +12,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 from bigtrain.data import places
 
@@ -45,7 +45,7 @@ class File:
     """The ending, lower case."""
     return pathlib.PurePosixPath(self.path).suffix.lower()
 
-  def open(self) -> IO[bytes]:
+  def open(self) -> BinaryIO:
     """Opens it for reading bytes at any place."""
     if not _remote(self.path):
       return open(self.path, 'rb')

@@ -13,7 +13,7 @@ import math
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -23,6 +23,7 @@ from bigtrain.data import finding, places, record_bytes, records, sources
 
 _FORMAT = 'bigtrain-records-1'
 _FACTS = ('file', 'records', 'bytes', 'sha256')  # Of each shard, in the manifest.
+_FEW = 32  # Records that are read one by one.
 _AT_ONCE = 256  # Records fetched together while writing.
 
 
@@ -44,7 +45,7 @@ class Shards:
   def __getitems__(self, indices: np.ndarray) -> list[records.Record]:
     wanted = np.asarray(indices).tolist()
     try:
-      return [record_bytes.decoded(raw) for raw in self.source.__getitems__(wanted)]
+      return [record_bytes.decoded(raw) for raw in sources.fetch(self.source, wanted)]
     except (RuntimeError, ValueError) as error:
       line = str(error).strip().split('\n')[0][:200]
       shards = np.unique(np.searchsorted(self.ends, wanted, side='right'))
@@ -212,7 +213,7 @@ def read_records(folder: str | os.PathLike[str], *, verify: bool = False) -> Sha
   for file, (_, count, size, sha) in zip(files, shards, strict=True):
     _check(file, count, size, sha if verify else None)
   about = {key: tuple(own) if isinstance(own, list) else own for key, own in about.items()}
-  return Shards(files, ends, _opened(files), about)
+  return Shards(files, ends, RawRecords(files), about)
 
 
 def _check(file: pathlib.Path, count: int, size: int, sha: str | None) -> None:
@@ -225,7 +226,7 @@ def _check(file: pathlib.Path, count: int, size: int, sha: str | None) -> None:
     wrong = 'has another SHA-256 than in the manifest'
   else:
     try:
-      have = len(_opened([file]))
+      have = len(RawRecords([file]))
     except RuntimeError:  # Its end is damaged, where the count stands.
       have = 'no'
     if have == count:
@@ -234,10 +235,25 @@ def _check(file: pathlib.Path, count: int, size: int, sha: str | None) -> None:
   raise ValueError(f'data.read_records: the shard {file} {wrong}: copy or write it again')
 
 
-def _opened(files: list[pathlib.Path]) -> Any:
-  from array_record.python import array_record_data_source
+class RawRecords:
+  """The bytes of the records of ArrayRecord files on this machine."""
 
-  return array_record_data_source.ArrayRecordDataSource([str(file) for file in files])
+  def __init__(self, files: Sequence[str | os.PathLike[str]]):
+    from array_record.python import array_record_data_source
+
+    self._source: Any = array_record_data_source.ArrayRecordDataSource(list(map(str, files)))
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, index: int) -> bytes:
+    return self._source[index]
+
+  def __getitems__(self, indices: Sequence[int]) -> Sequence[bytes]:
+    # The library's reading of many starts threads at each call, which takes as long as 25 records;
+    # a mixture of many sources asks each for one or two.
+    few = len(indices) <= _FEW
+    return [self._source[i] for i in indices] if few else self._source.__getitems__(indices)
 
 
 def _records(source: sources.Source, start: int, stop: int) -> Iterator[tuple[int, records.Record]]:
