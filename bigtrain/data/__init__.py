@@ -5,10 +5,9 @@ divides a source, `pack` turns a source of texts into one of windows, `mix` deal
 one, and `forever` and `once` turn a source into batches.
 
 sources: arrays in memory, and what all sources share
-files, lines, tables, audio, shards, record_bytes: sources from a person's own files
+finding, files, lines, tables, audio, shards, record_bytes: sources from a person's own files
 catalogue: TensorFlow Datasets by name
 corpora, pictures, embedded: sources that come with a package, or are found in $BIGTRAIN_DATA
-cleaning: steps over records, and a ledger of what they did
 descriptions: records that are not here, for what only compiles
 cleaning, ledgers: steps over records, and what they did
 beam_cleaning: the same over many machines

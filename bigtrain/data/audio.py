@@ -2,17 +2,16 @@
 
 import math
 import os
-import pathlib
 import wave
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from bigtrain.data import files, records, sources
+from bigtrain.data import finding, records, sources
 
 _PLACE = 'data.audio_folder'
-_SOUNDS = frozenset({'.flac', '.wav'})
+_SOUNDS = ('.flac', '.wav')
 
 
 class AudioFolder:
@@ -20,7 +19,7 @@ class AudioFolder:
 
   def __init__(
     self,
-    files: list[pathlib.Path],
+    files: list[finding.File],
     columns: dict[str, np.ndarray],
     shown: Sequence[str],
     rate: int | None,
@@ -38,8 +37,7 @@ class AudioFolder:
     return len(self._files)
 
   def __getitem__(self, index: int) -> records.Record:
-    path = self._files[index]
-    audio_T, rate = _decoded(path)
+    audio_T, rate = _decoded(self._files[index])
     if self._rate is not None and self._rate != rate:
       audio_T, rate = _resampled(audio_T, rate, self._rate), self._rate
     if self._seconds is not None:
@@ -75,7 +73,7 @@ def audio_folder(
   keep a small set by `data.in_memory`. Splits may use the key 'path', relative to the folder.
 
   Args:
-    path: the folder; files end in .wav or .flac.
+    path: the folder, here or remote; files end in .wav or .flac.
     rate: samples a second to which sounds are resampled by a polyphase filter (Crochiere and
       Rabiner 1983; `scipy.signal.resample_poly`); None keeps each file's own.
     seconds: length to which sounds are cut, or filled up with zeros, at the end; None keeps each
@@ -93,9 +91,6 @@ def audio_folder(
     ValueError: where a class or the folder holds no sound; naming the file, where one is cut,
       damaged or empty when it is read.
   """
-  root = pathlib.Path(path).expanduser()
-  if not root.is_dir():
-    raise FileNotFoundError(f'{_PLACE}: no folder {root}: check the path')
   if target not in ('class', 'name'):
     raise ValueError(f'{_PLACE}: target must be class or name, got {target!r}')
   if rate is not None and rate < 1:
@@ -105,57 +100,48 @@ def audio_folder(
   about: dict[str, Any] = {'name': 'audio_folder', 'rate': rate, 'seconds': seconds}
   if target == 'class':
     cure = "put the sounds of each class into one, or take names by target='name'"
-    chosen = files.class_folders(_PLACE, root, classes, cure)
-    by_class = [_sounds(root / name) for name in chosen]
-    paths = [file for own in by_class for file in own]
-    label = np.repeat(np.arange(len(chosen), dtype=np.int32), [len(own) for own in by_class])
+    found, chosen = finding.by_class(_PLACE, path, _SOUNDS, classes, cure)
+    label = np.repeat(np.arange(len(chosen), dtype=np.int32), [len(own) for own in found])
     about['classes'] = tuple(chosen)
+  elif classes is not None:
+    found, label = finding.by_class(_PLACE, path, _SOUNDS, classes, 'leave out classes=')[0], None
   else:
-    paths = [file for name in classes or ['.'] for file in _sounds(root / name)]
-    label = None
-  stems = [file.stem.replace('-', ' ').replace('_', ' ') for file in paths]
+    found, label = [finding.find(_PLACE, path, _SOUNDS)], None
+  files = [file for own in found for file in own]
+  stems = [file.stem.replace('-', ' ').replace('_', ' ') for file in files]
   columns = {
-    'path': sources.text_array([file.relative_to(root).as_posix() for file in paths]),
+    'path': sources.text_array([file.name for file in files]),
     'text': sources.text_array(stems),
   }
   if label is not None:
     columns['label'] = label
   shown = ('path', 'text') if label is None else ('label',)
-  return AudioFolder(paths, columns, shown, rate, seconds, {**about, 'files': len(paths)})
+  return AudioFolder(files, columns, shown, rate, seconds, {**about, 'files': len(files)})
 
 
-def _sounds(folder: pathlib.Path) -> list[pathlib.Path]:
-  files = sorted(file for file in folder.rglob('*') if file.suffix.lower() in _SOUNDS)
-  if not files:
-    raise ValueError(
-      f'{_PLACE}: {folder} holds no .wav or .flac: check the path, or leave it out of classes='
-    )
-  return files
-
-
-def _decoded(path: pathlib.Path) -> tuple[np.ndarray, int]:
+def _decoded(file: finding.File) -> tuple[np.ndarray, int]:
   """Returns (float32 [T] in [-1, 1], samples a second)."""
   try:
     # soundfile takes a WAV file that was cut for a whole one; `wave` still knows how long it was.
-    audio_TC, rate = _wave(path) if path.suffix.lower() == '.wav' else _soundfile(path)
+    audio_TC, rate = _wave(file) if file.suffix == '.wav' else _soundfile(file)
     if not len(audio_TC):
       raise ValueError('it holds no sample')
     if not np.isfinite(audio_TC).all():
       raise ValueError('it holds a sample that is not finite')
   except (OSError, EOFError, RuntimeError, ValueError) as error:
     line = str(error).split('\n')[0] or 'it ends in its header'
-    raise ValueError(f'{_PLACE}: cannot read {path} ({line}): repair or drop it') from None
+    raise ValueError(f'{_PLACE}: cannot read {file} ({line}): repair or drop it') from None
   mono_T = audio_TC[:, 0] if audio_TC.shape[1] == 1 else audio_TC.mean(axis=1)
   return np.clip(mono_T, -1, 1).astype(np.float32), rate
 
 
-def _wave(path: pathlib.Path) -> tuple[np.ndarray, int]:
+def _wave(file: finding.File) -> tuple[np.ndarray, int]:
   try:
-    with wave.open(os.fspath(path)) as file:
-      channels, width, rate, frames = file.getparams()[:4]
-      raw = file.readframes(frames)
+    with file.open() as stream, wave.open(stream) as sound:
+      channels, width, rate, frames = sound.getparams()[:4]
+      raw = sound.readframes(frames)
   except wave.Error:  # Not of whole numbers, or with a header of many channels.
-    return _soundfile(path)
+    return _soundfile(file)
   if len(raw) < frames * channels * width:
     have = len(raw) // (channels * width)
     raise ValueError(f'it was cut: it holds {have} of {frames} samples')
@@ -171,17 +157,17 @@ def _wave(path: pathlib.Path) -> tuple[np.ndarray, int]:
   return (values / scale).astype(np.float32).reshape(-1, channels), rate
 
 
-def _soundfile(path: pathlib.Path) -> tuple[np.ndarray, int]:
+def _soundfile(file: finding.File) -> tuple[np.ndarray, int]:
   try:
     import soundfile
   except (ImportError, OSError):  # OSError: its C library is not there.
     raise ValueError('this kind of file needs `pip install soundfile`') from None
-  with soundfile.SoundFile(os.fspath(path)) as file:
-    frames = file.frames
-    audio_TC = file.read(dtype='float32', always_2d=True)
+  with file.open() as stream, soundfile.SoundFile(stream) as sound:
+    frames = sound.frames
+    audio_TC = sound.read(dtype='float32', always_2d=True)
     if len(audio_TC) < frames:
       raise ValueError(f'it was cut: it holds {len(audio_TC)} of {frames} samples')
-    return audio_TC, file.samplerate
+    return audio_TC, sound.samplerate
 
 
 def _resampled(audio_T: np.ndarray, before: int, after: int) -> np.ndarray:

@@ -12,6 +12,7 @@ dealing at constant shares repeats itself: a table of one period answers for any
 """
 
 import heapq
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -40,16 +41,22 @@ def rates(shares: np.ndarray) -> np.ndarray:
   if shares.shape[1] > _GRAIN:
     raise ValueError(f'data.mix: got {shares.shape[1]} sources: mix at most {_GRAIN}')
   shares = shares / shares.sum(1, keepdims=True)
-  near = [[Fraction(x).limit_denominator(_GRAIN) for x in row] for row in shares.tolist()]
-  grain = 1
-  for fraction in (x for row in near for x in row):
-    grain = min(np.lcm(grain, fraction.denominator).item(), 2 * _GRAIN)  # No overflow on the way.
-  exact = all(sum(row) == 1 for row in near) and np.allclose(
-    np.array(near, np.float64), shares, rtol=0, atol=1e-12
-  )
-  if exact and grain <= _GRAIN:
-    return np.array([[int(x * grain) for x in row] for row in near], np.int64)
-  return np.stack([_rounded(row) for row in shares * _GRAIN])
+  exact = _exact(shares)
+  return np.stack([_rounded(row) for row in shares * _GRAIN]) if exact is None else exact
+
+
+def _exact(shares: np.ndarray) -> np.ndarray | None:
+  """Returns shares as whole numbers of the coarsest grain that is exact; None where none is."""
+  grain, fractions = 1, []
+  for row in shares:  # One that is not exact ends it: the stairs of a line of weights are many.
+    near = [Fraction(x).limit_denominator(_GRAIN) for x in row.tolist()]
+    for fraction in near:
+      if (grain := math.lcm(grain, fraction.denominator)) > _GRAIN:
+        return None
+    if sum(near) != 1 or not np.allclose(np.array(near, np.float64), row, rtol=0, atol=1e-12):
+      return None
+    fractions.append(near)
+  return np.array([[int(x * grain) for x in row] for row in fractions], np.int64)
 
 
 def _rounded(parts: np.ndarray) -> np.ndarray:

@@ -12,15 +12,13 @@ import hashlib
 import io
 import json
 import math
-import os
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-from etils import epath
 
-from bigtrain.data import files, records, sources
+from bigtrain.data import finding, records, sources
 
 _PLACE = 'data.json_lines'
 _ENDINGS = tuple(
@@ -34,7 +32,7 @@ _TYPES = {'integer': np.int64, 'number': np.float64, 'true or false': np.bool_}
 class JsonLines:
   """Objects of JSON lines, parsed when asked for; made by `json_lines`."""
 
-  paths: list[str]
+  files: list[finding.File]
   texts: list[bytes | None]  # Of each file; None where it is read when asked for.
   file: np.ndarray  # Of each record, as are its first byte and the byte after its last.
   start: np.ndarray
@@ -52,8 +50,8 @@ class JsonLines:
     found: dict[int, records.Record] = {}
     # A file is opened once a batch and stays open for nobody: sources go to worker processes.
     for file in np.unique(self.file[indices]):
-      text, path = self.texts[file], self.paths[file]
-      with epath.Path(path).open('rb') if text is None else io.BytesIO(text) as stream:
+      text, path = self.texts[file], self.files[file]
+      with path.open() if text is None else io.BytesIO(text) as stream:
         for index in np.asarray(indices)[self.file[indices] == file].tolist():
           stream.seek(start := int(self.start[index]))
           try:
@@ -67,7 +65,7 @@ class JsonLines:
 
 
 def json_lines(
-  paths: files.Paths,
+  paths: finding.Paths,
   *,
   keys: Sequence[str] | None = None,
   defaults: Mapping[str, Any] | None = None,
@@ -80,8 +78,8 @@ def json_lines(
 
   Args:
     paths: a file, a folder (searched through and through for .jsonl, .ndjson and .json, also with
-      .gz or .zst; a remote one not in depth), a glob, or a list of these; here, or at gs:// and the
-      like. Compression is seen from the first bytes.
+      .gz or .zst), a glob, or a list of these, here or remote. Compression is seen from the first
+      bytes.
     keys: what to keep of each object; None takes the keys of the first one, and refuses others.
     defaults: what stands for a key that is missing or null; without one that is an error.
     errors: 'raise' stops at the first bad line; 'skip' leaves bad lines out and counts them in
@@ -102,14 +100,14 @@ def json_lines(
     raise ValueError(f'{_PLACE}: errors must be raise or skip, got {errors!r}')
   if not 0 <= most_skipped <= 1:
     raise ValueError(f'{_PLACE}: most_skipped must lie in [0, 1], got {most_skipped}')
-  found = _find(paths)
+  found = finding.find(_PLACE, paths, _ENDINGS)
   schema = _Schema(keys, defaults or {})
   file, start, stop = array.array('i'), array.array('q'), array.array('q')
   texts: list[bytes | None] = []
   digest = hashlib.blake2b(digest_size=8)
   skipped, first_skipped = 0, ''
   for number, path in enumerate(found):
-    with epath.Path(path).open('rb') as stream:
+    with path.open() as stream:
       text = _decompressed(path, stream)
       texts.append(text)
       stream.seek(0)
@@ -238,7 +236,7 @@ def _lines(stream: Any) -> Iterator[tuple[int, int, bytes]]:
     offset += len(line)
 
 
-def _decompressed(path: str, stream: Any) -> bytes | None:
+def _decompressed(path: finding.File, stream: Any) -> bytes | None:
   """Returns the text of a compressed file, or None for a plain one."""
   head, parts = stream.read(4), []
   stream.seek(0)
@@ -247,7 +245,7 @@ def _decompressed(path: str, stream: Any) -> bytes | None:
     pieces = iter(lambda: unpacked.read1(_CHUNK), b'')  # `read` would lose what is before a cut.
   elif head == b'\x28\xb5\x2f\xfd':
     pieces = _unzstd(path, stream)
-  elif path.endswith(('.gz', '.zst')):
+  elif path.suffix in ('.gz', '.zst'):
     raise ValueError(f'{_PLACE}: {path} begins as no compressed file does: fetch or name it anew')
   else:
     return None
@@ -261,7 +259,7 @@ def _decompressed(path: str, stream: Any) -> bytes | None:
   return b''.join(parts)
 
 
-def _unzstd(path: str, stream: Any) -> Iterator[bytes]:
+def _unzstd(path: finding.File, stream: Any) -> Iterator[bytes]:
   try:
     import zstandard
   except ImportError:
@@ -278,23 +276,3 @@ def _unzstd(path: str, stream: Any) -> Iterator[bytes]:
     raise OSError(str(error)) from None
   if decoder is not None:
     raise EOFError('the last frame has no end')
-
-
-def _find(paths: files.Paths) -> list[str]:
-  found: list[str] = []
-  for each in [paths] if isinstance(paths, str | os.PathLike) else paths:
-    name = os.fspath(each)
-    path = epath.Path(name).expanduser()
-    if '://' not in name:
-      matches = files.expand(_PLACE, each)
-    elif '*' in name:
-      start = name.rindex('/', 0, name.index('*')) + 1
-      matches = epath.Path(name[:start]).glob(name[start:])
-    else:
-      matches = path.iterdir() if path.is_dir() else [path] if path.exists() else []
-    endings = _ENDINGS if path.is_dir() else ('',)
-    inside = sorted(str(match) for match in matches if str(match).endswith(endings))
-    if not inside:
-      raise FileNotFoundError(f'{_PLACE}: no JSON lines file at {name}: check the path')
-    found += inside
-  return found

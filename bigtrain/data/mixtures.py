@@ -70,14 +70,15 @@ class Mixture:
   def __getitems__(self, indices: np.ndarray) -> records.Columns:
     indices = np.asarray(indices)
     owner = np.searchsorted(self._first, indices, 'right') - 1
-    columns = {
-      key: np.empty((len(indices), *value.shape), value.dtype) for key, value in self._like.items()
-    }
-    for part in np.unique(owner):
-      rows = np.flatnonzero(owner == part)
-      own = indices[rows] - self._first[part]
+    order = np.argsort(owner, kind='stable')
+    edges = np.flatnonzero(np.diff(owner[order], prepend=-1, append=-1))
+    pieces: dict[str, list[np.ndarray]] = {key: [] for key in self._like}
+    # Whatever is done once a source here is what a batch of many sources costs.
+    for start, stop in itertools.pairwise(edges.tolist()):
+      part = owner[order[start]]
+      own = indices[order[start:stop]] - self._first[part]
       got = sources.stacked(self._sources[part], own, self._like)
-      # Without a look, the assignment would convert types and stretch shapes.
+      # Without a look, joining would convert types.
       if records.kinds(got, 1) != self._kinds:
         name, first = list(self.parts)[part], next(iter(self.parts))
         raise ValueError(
@@ -86,7 +87,10 @@ class Mixture:
           'shapes and types'
         )
       for key, values in got.items():
-        columns[key][rows] = values
+        pieces[key].append(values)
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    columns = {key: np.concatenate(values)[back] for key, values in pieces.items()}
     return columns if self.key is None else {**columns, self.key: owner.astype(np.int32)}
 
   def column(self, key: str) -> np.ndarray:

@@ -42,14 +42,18 @@ def digest(parts: Iterable[bytes | str]) -> str:
   return total.hexdigest()
 
 
+def cache() -> pathlib.Path:
+  """Returns the folder for computed things, which need not be there yet."""
+  return pathlib.Path(os.environ.get('BIGTRAIN_CACHE') or '~/.cache/bigtrain').expanduser()
+
+
 def cached(name: str, make: Callable[[], bytes]) -> bytes:
   """Returns the bytes kept under `name`, or makes and keeps them.
 
   `name` must hold a digest of all that `make` depends on. A checksum guards the content; a torn or
   altered file is made again. Where the folder cannot be written, nothing is kept.
   """
-  folder = pathlib.Path(os.environ.get('BIGTRAIN_CACHE') or '~/.cache/bigtrain').expanduser()
-  path = folder / name
+  path = cache() / name
   try:
     kept = path.read_bytes()
     if hashlib.blake2b(kept[16:], digest_size=16).digest() == kept[:16]:
@@ -58,9 +62,9 @@ def cached(name: str, make: Callable[[], bytes]) -> bytes:
     pass
   content = make()
   try:
-    folder.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     # Written aside and renamed: processes that start together must not read each other's halves.
-    part = folder / f'{name}.{os.getpid()}.part'
+    part = path.with_name(f'{name}.{os.getpid()}.part')
     try:
       part.write_bytes(hashlib.blake2b(content, digest_size=16).digest() + content)
       part.replace(path)

@@ -13,16 +13,17 @@ import math
 import os
 import pathlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from bigtrain.data import places, record_bytes, records, sources
+from bigtrain.data import finding, places, record_bytes, records, sources
 
 _FORMAT = 'bigtrain-records-1'
 _FACTS = ('file', 'records', 'bytes', 'sha256')  # Of each shard, in the manifest.
+_FEW = 32  # Records that are read one by one.
 _AT_ONCE = 256  # Records fetched together while writing.
 
 
@@ -44,7 +45,7 @@ class Shards:
   def __getitems__(self, indices: np.ndarray) -> list[records.Record]:
     wanted = np.asarray(indices).tolist()
     try:
-      return [record_bytes.decoded(raw) for raw in self.source.__getitems__(wanted)]
+      return [record_bytes.decoded(raw) for raw in sources.fetch(self.source, wanted)]
     except (RuntimeError, ValueError) as error:
       line = str(error).strip().split('\n')[0][:200]
       shards = np.unique(np.searchsorted(self.ends, wanted, side='right'))
@@ -82,7 +83,12 @@ def write_records(
       and naming record and key for a value that is no array of numbers or texts, or is of another
       type or number of axes than in record 0.
   """
-  target = _here('data.write_records', folder)
+  if '://' in os.fspath(folder):
+    raise ValueError(
+      f'data.write_records: ArrayRecord is written on this machine, got {folder}: copy the folder '
+      'there afterwards'
+    )
+  target = pathlib.Path(folder).expanduser()
   if target.exists() and (not target.is_dir() or any(target.iterdir())):
     raise ValueError(f'data.write_records: {target} is there already: choose another, or remove it')
   if not len(source):
@@ -172,7 +178,7 @@ def read_records(folder: str | os.PathLike[str], *, verify: bool = False) -> Sha
   """Returns the records that `write_records` wrote, read when asked for.
 
   Args:
-    folder: the set, on this machine.
+    folder: the set; a remote one is first copied here, which reading at random needs.
     verify: compare the SHA-256 of every shard, which reads all of it.
 
   Returns:
@@ -182,7 +188,10 @@ def read_records(folder: str | os.PathLike[str], *, verify: bool = False) -> Sha
     FileNotFoundError: where the folder has no manifest, or a shard is missing.
     ValueError: naming the file, for a manifest that is damaged or does not fit its shards.
   """
-  root = _here('data.read_records', folder)
+  root = pathlib.Path(folder).expanduser()
+  if '://' in os.fspath(folder):
+    copies = {copy.name: copy for copy in finding.brought_here('data.read_records', folder)}
+    root = copies.get('manifest.json', root).parent
   path = root / 'manifest.json'
   if not path.is_file():
     raise FileNotFoundError(f'data.read_records: no {path}: write the set by data.write_records')
@@ -204,7 +213,7 @@ def read_records(folder: str | os.PathLike[str], *, verify: bool = False) -> Sha
   for file, (_, count, size, sha) in zip(files, shards, strict=True):
     _check(file, count, size, sha if verify else None)
   about = {key: tuple(own) if isinstance(own, list) else own for key, own in about.items()}
-  return Shards(files, ends, _opened(files), about)
+  return Shards(files, ends, RawRecords(files), about)
 
 
 def _check(file: pathlib.Path, count: int, size: int, sha: str | None) -> None:
@@ -217,7 +226,7 @@ def _check(file: pathlib.Path, count: int, size: int, sha: str | None) -> None:
     wrong = 'has another SHA-256 than in the manifest'
   else:
     try:
-      have = len(_opened([file]))
+      have = len(RawRecords([file]))
     except RuntimeError:  # Its end is damaged, where the count stands.
       have = 'no'
     if have == count:
@@ -226,10 +235,25 @@ def _check(file: pathlib.Path, count: int, size: int, sha: str | None) -> None:
   raise ValueError(f'data.read_records: the shard {file} {wrong}: copy or write it again')
 
 
-def _opened(files: list[pathlib.Path]) -> Any:
-  from array_record.python import array_record_data_source
+class RawRecords:
+  """The bytes of the records of ArrayRecord files on this machine."""
 
-  return array_record_data_source.ArrayRecordDataSource([str(file) for file in files])
+  def __init__(self, files: Sequence[str | os.PathLike[str]]):
+    from array_record.python import array_record_data_source
+
+    self._source: Any = array_record_data_source.ArrayRecordDataSource(list(map(str, files)))
+
+  def __len__(self) -> int:
+    return len(self._source)
+
+  def __getitem__(self, index: int) -> bytes:
+    return self._source[index]
+
+  def __getitems__(self, indices: Sequence[int]) -> Sequence[bytes]:
+    # The library's reading of many starts threads at each call, which takes as long as 25 records;
+    # a mixture of many sources asks each for one or two.
+    few = len(indices) <= _FEW
+    return [self._source[i] for i in indices] if few else self._source.__getitems__(indices)
 
 
 def _records(source: sources.Source, start: int, stop: int) -> Iterator[tuple[int, records.Record]]:
@@ -256,9 +280,3 @@ def _plain(value: Any) -> Any:
     return _plain(value.tolist())
   whole = value is None or isinstance(value, str | int)
   return value if whole or (isinstance(value, float) and math.isfinite(value)) else str(value)
-
-
-def _here(place: str, folder: str | os.PathLike[str]) -> pathlib.Path:
-  if '://' in os.fspath(folder):
-    raise ValueError(f'{place}: ArrayRecord needs files on this machine, got {folder}: copy them')
-  return pathlib.Path(folder).expanduser()

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from bigtrain.data import sources
-from bigtrain.data.files import Paths, expand
+from bigtrain.data.finding import File, Paths, find
+
+_PACKED = {'.gz': 'gzip', '.zst': 'zstd'}
 
 
 def csv(
@@ -18,20 +20,21 @@ def csv(
   missing: float | None = None,
   delimiter: str = ',',
 ) -> sources.Arrays:
-  """Returns the rows of CSV files with a header line; see `parquet` for arguments, records and
-  errors.
+  """Returns the rows of CSV files with a header line, also with .gz or .zst; see `parquet` for
+  arguments, records and errors.
 
   `delimiter` stands between values, one character.
   """
   import pyarrow
   from pyarrow import csv as reader
 
-  def read(path: str) -> Any:
-    return reader.read_csv(
-      path, parse_options=reader.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    )
+  options = reader.ParseOptions(delimiter=delimiter, newlines_in_values=True)
 
-  files = [str(path) for path in expand('data.csv', paths, '.csv')]
+  def read(file: File, stream: Any) -> Any:
+    unpacked = pyarrow.input_stream(stream, compression=_PACKED.get(file.suffix))
+    return reader.read_csv(unpacked, parse_options=options)
+
+  files = find('data.csv', paths, [f'.csv{packed}' for packed in ('', *_PACKED)])
   return _source('data.csv', _read('data.csv', files, read, pyarrow), label, text, columns, missing)
 
 
@@ -46,7 +49,7 @@ def parquet(
   """Returns the rows of Parquet files as records.
 
   Args:
-    paths: a file, a folder, a glob, or a list of these; all of one schema.
+    paths: a file, a folder, a glob, or a list of these, here or remote; all of one schema.
     label: the column to predict. Whole numbers stay as they are, other numbers become float32
       (regression), and texts are numbered in sorted order, which `about['classes']` records.
     text: the column that holds a text.
@@ -67,10 +70,10 @@ def parquet(
   import pyarrow
   from pyarrow import parquet as reader
 
-  files = [str(path) for path in expand('data.parquet', paths, '.parquet')]
+  files = find('data.parquet', paths, ['.parquet'])
   return _source(
     'data.parquet',
-    _read('data.parquet', files, reader.read_table, pyarrow),
+    _read('data.parquet', files, lambda _, stream: reader.read_table(stream), pyarrow),
     label,
     text,
     columns,
@@ -78,11 +81,12 @@ def parquet(
   )
 
 
-def _read(place: str, files: list[str], read: Any, pyarrow: Any) -> Any:
+def _read(place: str, files: list[File], read: Any, pyarrow: Any) -> Any:
   tables = []
   for path in files:
     try:
-      tables.append(read(path))
+      with path.open() as stream:
+        tables.append(read(path, stream))
     except (pyarrow.ArrowException, OSError) as error:
       line = str(error).strip().split('\n')[0][:200]
       raise ValueError(f'{place}: cannot read {path} ({line}): repair or drop it') from None

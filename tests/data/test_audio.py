@@ -165,7 +165,7 @@ ARGUMENTS = {
   'no folder': (lambda f: audio_folder(f / 'gone'), ['gone', 'check the path']),
   'no class': (lambda f: audio_folder(f / 'a'), ['no folder inside', "target='name'"]),
   'unknown class': (lambda f: audio_folder(f, classes=['z']), ["'z'", 'use some of', 'a']),
-  'class without sound': (lambda f: audio_folder(f), ['none', 'no .wav']),
+  'class without sound': (lambda f: audio_folder(f), ['none', '.wav']),
   'no rate': (lambda f: audio_folder(f, rate=0), ['rate', 'got 0']),
   'no length': (lambda f: audio_folder(f, seconds=0.0), ['seconds', 'got 0']),
   'no target': (lambda f: audio_folder(f, target='text'), ['class or name', "'text'"]),

@@ -166,7 +166,7 @@ CASES = {
   'no text file': (lambda f: data.text_files(f / 'gone'), ['gone', 'check the path']),
   'no text in a folder': (
     lambda f: (file(f, 'a/b.md', b''), data.text_files(f / 'a')),
-    ["'.txt'", 'check the path'],
+    ['ending in .txt', 'check the path'],
   ),
   'empty text file': (lambda f: data.text_files(file(f, 'a.txt', b'')), ['no text', 'a.txt']),
   'binary text file': (
@@ -181,7 +181,7 @@ CASES = {
   'no class folder': (lambda f: data.image_folder(f), ['no folder inside']),
   'class without image': (
     lambda f: (file(f, 'ant/a.txt', b''), data.image_folder(f)),
-    ['ant', 'no image', 'classes='],
+    ['ant', '.png', 'classes='],
   ),
   'no such class': (
     lambda f: (file(f, 'ant/a.png', b''), data.image_folder(f, classes=['bee'])),

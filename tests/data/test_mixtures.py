@@ -2,7 +2,9 @@
 step."""
 
 import json
+import os
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -229,6 +231,34 @@ def test_a_hundred_sources_are_cheap():
     next(iterator)
     fastest = min(fastest, time.perf_counter() - start)
   assert fastest < 0.1
+
+
+def test_neither_threads_nor_files_nor_memory_grow_with_the_sources(tmp_path):
+  data.write_records(data.arrays(x=np.arange(300)), tmp_path / 'set')
+  lines = [tmp_path / f'{k}.jsonl' for k in range(200)]
+  for path in lines:
+    path.write_text('{"x": 1}\n' * 9)
+
+  def drawn(count):
+    """Returns threads, open files and the most memory while two mixtures are drawn from."""
+    tracemalloc.start()
+    kept = [data.read_records(tmp_path / 'set') for _ in range(count)]
+    kept = [kept, [data.json_lines(path) for path in lines[:count]]]
+    for parts in kept:
+      named = {str(k): part for k, part in enumerate(parts)}
+      mixture = mixtures.mix(named, schedule={0: 1, 40: 2}, between='linear')
+      iterator = data.forever(mixture, 64).iterator()
+      for _ in range(4):
+        next(iterator)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return [*(len(os.listdir(f'/proc/self/{each}')) for each in ('task', 'fd')), peak]
+
+  drawn(2)
+  few, many = drawn(2), drawn(200)
+  assert many[0] <= few[0]
+  assert many[1] <= few[1] + 200  # One for each shard.
+  assert many[2] <= few[2] + 200 * 20_000
 
 
 def test_a_late_step_of_a_hundred_sources_replays_nothing(monkeypatch):

@@ -169,8 +169,8 @@ def test_arguments_are_checked(tmp_path):
       write_records(numbers(), tmp_path / 'set', name=name)
   with pytest.raises(ValueError, match='this machine, got gs://'):
     write_records(numbers(), 'gs://bucket/set')
-  with pytest.raises(ValueError, match='this machine, got gs://'):
-    read_records('gs://bucket/set')
+  with pytest.raises(ValueError, match='cannot reach nowhere://bucket/set'):
+    read_records('nowhere://bucket/set')
 
 
 def cut(path):
