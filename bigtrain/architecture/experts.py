@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from bigtrain.architecture.expert_dispatch import through_experts
 from bigtrain.architecture.parts import ACTIVATIONS, GATES
-from bigtrain.architecture.products import each
+from bigtrain.architecture.products import each, ragged
 
 
 class Experts(nn.Module):
@@ -115,9 +115,9 @@ class Experts(nn.Module):
     self, x_PD: jax.Array, sizes_E: jax.Array, matrices: Mapping[str, jax.Array]
   ) -> jax.Array:
     """Puts sorted tokens through their experts."""
-    y_PF = jax.lax.ragged_dot(x_PD, matrices['up'], sizes_E)
+    y_PF = ragged(x_PD, matrices['up'], sizes_E)
     if self.kind in GATES:
-      y_PF = y_PF * GATES[self.kind](jax.lax.ragged_dot(x_PD, matrices['gate'], sizes_E))
+      y_PF = y_PF * GATES[self.kind](ragged(x_PD, matrices['gate'], sizes_E))
     else:
       y_PF = ACTIVATIONS[self.kind](y_PF)
-    return jax.lax.ragged_dot(y_PF, matrices['down'], sizes_E)
+    return ragged(y_PF, matrices['down'], sizes_E)

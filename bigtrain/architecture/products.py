@@ -1,4 +1,7 @@
-"""Matrix products, and the dense layer made of them."""
+"""Matrix products, and the dense layer made of them.
+
+Letters: P places, D width, F hidden width, E experts, T tiles, I places of a tile.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,11 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+
+from bigtrain.architecture.spreading import platform
+
+_TILE = 128  # Rows: fewer leave a CPU's product with little to do.
 
 
 @jax.custom_vjp
@@ -31,6 +39,38 @@ product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _product_backward)
 def dense(features: int, **kwargs: Any) -> nn.Dense:
   """A dense layer that computes by `product`."""
   return nn.Dense(features, dot_general=lambda x, kernel, *_, **__: product(x, kernel), **kwargs)
+
+
+def ragged(x_PD: jax.Array, stack_EDF: jax.Array, sizes_E: jax.Array) -> jax.Array:
+  """Multiplies each group of rows by a matrix of its own.
+
+  Args:
+    x_PD: Rows, those of the first matrix first.
+    stack_EDF: The matrices.
+    sizes_E: How many rows each has.
+
+  Returns:
+    [P, F]; rows that belong to no matrix are 0.
+  """
+  if platform() != 'cpu':
+    return jax.lax.ragged_dot(x_PD, stack_EDF, sizes_E)
+  # XLA's CPU backend multiplies every row by every matrix. Here each tile of rows has one matrix,
+  # and the last tile of each is filled with rows that are not read: 4 times as fast for 8 matrices.
+  P, E = len(x_PD), len(stack_EDF)
+  tile = max(8, min(_TILE, P // E))
+  tiles_E = -(-sizes_E // tile)
+  ends_E = jnp.cumsum(sizes_E)
+  starts_E, firsts_E = ends_E - sizes_E, jnp.cumsum(tiles_E) - tiles_E
+  t_T = jnp.arange(-(-P // tile) + E)
+  owners_T = jnp.minimum(jnp.searchsorted(jnp.cumsum(tiles_E), t_T, side='right'), E - 1)
+  rows_T = starts_E[owners_T] + (t_T - firsts_E[owners_T]) * tile
+  x_TID = jnp.take(x_PD, rows_T[:, None] + jnp.arange(tile), axis=0, mode='clip')
+  y_TIF = jnp.einsum('tid,tdf->tif', x_TID, stack_EDF[owners_T])
+  p_P = jnp.arange(P)
+  owners_P = jnp.minimum(jnp.searchsorted(ends_E, p_P, side='right'), E - 1)
+  places_P = firsts_E[owners_P] * tile + p_P - starts_E[owners_P]
+  y_PF = y_TIF.reshape(-1, y_TIF.shape[-1])[places_P]
+  return jnp.where((p_P < ends_E[-1])[:, None], y_PF, 0)
 
 
 def each(init: Any) -> Any:

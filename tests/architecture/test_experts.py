@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from bigtrain import architecture
+from bigtrain.architecture.products import ragged
 
 X = np.random.default_rng(0).normal(size=(2, 7, 8)).astype(np.float32)
 
@@ -35,6 +36,21 @@ def test_experts_equal_a_loop_over_them(active, normalised):
   got = value(lambda p: model.apply({'params': p}, X, train=False))
   want = value(lambda p: by_loop(p, X, active, normalised))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), got, want)
+
+
+@pytest.mark.parametrize('sizes', [(3, 0, 17, 5), (0, 0, 30, 0), (2, 3, 1, 0)])
+def test_rows_are_multiplied_by_the_matrix_of_their_group(sizes):
+  rng = np.random.default_rng(0)
+  x, stack = rng.normal(size=(30, 8)), rng.normal(size=(4, 8, 5))
+  x, stack = x.astype(np.float32), stack.astype(np.float32)
+  owner = np.repeat(np.arange(4), sizes)
+  want = np.zeros((30, 5), np.float32)
+  want[: len(owner)] = np.einsum('pd,pdf->pf', x[: len(owner)], stack[owner])
+  got, back = jax.vjp(lambda *a: ragged(*a, jnp.asarray(sizes)), x, stack)
+  np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+  _, theirs = jax.vjp(lambda *a: jax.lax.ragged_dot(*a, jnp.asarray(sizes)), x, stack)
+  for a, b in zip(back(got), theirs(got), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def sown(router, x, active=1):
