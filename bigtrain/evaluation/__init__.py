@@ -19,6 +19,7 @@ from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.audit import check_split as check_split
+  from bigtrain.evaluation.audit import looks as looks
   from bigtrain.evaluation.audit import note_test as note_test
   from bigtrain.evaluation.calibration import calibration_error as calibration_error
   from bigtrain.evaluation.calibration import fit_temperature as fit_temperature
