@@ -16,6 +16,7 @@ setup(
     'array-record',
     'etils[epath,epy]',
     'importlib_resources',  # TFDS imports it without saying so.
+    'flatbuffers',  # What jax.export writes with.
     'flax',
     'ftfy',
     'grain',

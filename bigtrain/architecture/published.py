@@ -173,9 +173,9 @@ def family_of(model: nn.Module) -> tuple[str, Family]:
     try:
       found.to_config(model)
     except ValueError as error:
-      refused.append(f'{model_type}: {error}')
+      refused.append(f'{model_type}: {str(error).removeprefix(f"{model_type}: ")}')
     else:
       return model_type, found
-  raise ValueError(
-    f'{type(model).__name__} is none of the published families as it is: {"; ".join(refused)}'
-  )
+  kind = type(model).__name__
+  near = [reason for reason in refused if not reason.endswith(f' {kind}')]  # Not of another class.
+  raise ValueError(f'{kind} is none of the published families as it is: {"; ".join(near)}')

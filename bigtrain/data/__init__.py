@@ -19,7 +19,7 @@ label_errors: labels that a model which has not seen them contradicts
 duplicates, image_hashes, contamination: copies within a source, and leaks between parts
 splits: stratified, by hash, by document, by position
 cross_validation: k folds; by time
-alphabets, subwords, published: tokenisers
+alphabets, subwords, published, published_tokenizers: tokenisers
 packing, documents: windows of tokens, over all documents or each for itself
 synthesis: new records made of real images
 predictions: recorded outputs beside the records
@@ -101,6 +101,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.pipelines import once as once
   from bigtrain.data.predictions import with_predictions as with_predictions
   from bigtrain.data.published import load_tokenizer as load_tokenizer
+  from bigtrain.data.published_tokenizers import tokenizer_files as tokenizer_files
   from bigtrain.data.shards import read_records as read_records
   from bigtrain.data.shards import write_records as write_records
   from bigtrain.data.skipping import skip_damaged as skip_damaged

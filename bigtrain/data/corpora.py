@@ -74,6 +74,7 @@ def stdlib(clean: bool = True) -> sources.Arrays:
     texts = {path: texts[path] for path in kept}
   about = {
     'name': 'stdlib',
+    'licence': 'PSF-2.0',
     'version': platform.python_version(),
     'digest': places.digest([*texts, *texts.values()]),
     'documents': len(texts),
@@ -108,7 +109,8 @@ def shakespeare() -> sources.Arrays:
     raise ValueError(
       f'data.shakespeare: {path} is not UTF-8 at byte {error.start}: bring it again'
     ) from None
-  about = {'name': 'shakespeare', 'digest': places.digest([raw]), 'documents': 1, 'bytes': len(raw)}
+  about = {'name': 'shakespeare', 'licence': 'public domain', 'digest': places.digest([raw])}
+  about |= {'documents': 1, 'bytes': len(raw)}
   return sources.Arrays({'text': [text], 'path': [path.name]}, about)
 
 

@@ -54,10 +54,8 @@ def digits() -> sources.Arrays:
     'image': table[:, :64].reshape(-1, 8, 8, 1) / np.float32(16),
     'label': table[:, 64].astype(np.int32),
   }
-  classes = tuple(str(digit) for digit in range(10))
-  return sources.Arrays(
-    columns, {'name': 'digits', 'digest': places.digest([raw]), 'classes': classes}
-  )
+  about = {'name': 'digits', 'digest': places.digest([raw]), 'licence': 'BSD-3-Clause'}
+  return sources.Arrays(columns, {**about, 'classes': tuple(map(str, range(10)))})
 
 
 def fashion(split: Literal['train', 'test'] = 'train') -> sources.Arrays:
@@ -86,7 +84,8 @@ def fashion(split: Literal['train', 'test'] = 'train') -> sources.Arrays:
     )
     raws.append(path.read_bytes())
     columns[key] = _idx(path, raws[-1])
-  about = {'name': f'fashion_{split}', 'digest': places.digest(raws), 'classes': _FASHION_CLASSES}
+  name, own = f'fashion_{split}', places.digest(raws)
+  about = {'name': name, 'digest': own, 'licence': 'MIT', 'classes': _FASHION_CLASSES}
   return sources.Arrays(
     {'image': columns['image'][..., None], 'label': columns['label'].astype(np.int32)}, about
   )

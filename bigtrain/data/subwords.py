@@ -24,6 +24,7 @@ class Subwords:
 
   Attributes:
     definition: JSON, as in a published tokenizer.json.
+    end_name: what the end is called there; None where it is none of the definition's tokens.
     end: the token that ends a document, and that no text holds.
   """
 
@@ -47,7 +48,7 @@ class Subwords:
       ) from None
     self._tokenizer.encode_special_tokens = True  # A text that spells an end does not make one.
     self.definition = definition
-    self._end = end
+    self.end_name = end
     self.digest = places.digest([definition, *([end] if end else [])])
     self.vocab = max(self._tokenizer.get_vocab().values(), default=-1) + 1
     if end is None:
@@ -60,7 +61,7 @@ class Subwords:
     self.bytes[self.end] = 1
 
   def __getstate__(self) -> dict[str, Any]:
-    return {'definition': self.definition, 'end': self._end}
+    return {'definition': self.definition, 'end': self.end_name}
 
   def __setstate__(self, state: dict[str, Any]) -> None:
     self.__init__(state['definition'], state['end'])

@@ -4,6 +4,8 @@ checkpoints: state and data position, saved together, asynchronously
 warm_starts: parameters of something trained before, for a model that need not be the same
 generation: token after token from a model that keeps a cache
 hugging_face: parameters from and to published folders
+model_cards: what a model is, what it was trained on and how well it does, for a reader
+portable: a forward pass as StableHLO
 sampling: from logits to the next token
 tensors: safetensors files
 """
@@ -16,6 +18,8 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.iteration.generation import settled as settled
   from bigtrain.iteration.hugging_face import export_hugging_face as export_hugging_face
   from bigtrain.iteration.hugging_face import import_hugging_face as import_hugging_face
+  from bigtrain.iteration.model_cards import Card as Card
+  from bigtrain.iteration.portable import export_stablehlo as export_stablehlo
   from bigtrain.iteration.sampling import keep_min_p as keep_min_p
   from bigtrain.iteration.sampling import keep_top_k as keep_top_k
   from bigtrain.iteration.sampling import keep_top_p as keep_top_p

@@ -168,10 +168,9 @@ class Checkpoints:
 
     step = self.choose(step)
     self._check(step)
-    reader = ocp.PyTreeCheckpointer()
+    reader = ocp.PyTreeCheckpointHandler()  # A Checkpointer misses its own metadata one folder up.
     folder = self._path / str(step) / 'state'
-    tree: Any = reader.metadata(folder).item_metadata
-    tree = tree.tree
+    tree: Any = reader.metadata(folder).tree
     wanted = {name: tree[name] for name in ('params', 'model_state', 'ema') if tree.get(name)}
     args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted)
     state = reader.restore(
