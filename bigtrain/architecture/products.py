@@ -15,8 +15,6 @@ from bigtrain.architecture.spreading import platform
 
 _TILE = 128  # Rows: fewer leave a CPU's product with little to do.
 
-from bigtrain.architecture.spreading import platform
-
 
 def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
   """Multiplies [..., D] by a kernel [D, F].
