@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-  import flax.linen as nn
   import jax
   import numpy as np
   import optax
@@ -33,6 +32,18 @@ if TYPE_CHECKING:
   Objective = Callable[[Apply, Batch], Mapping[str, Mean]]
   Start = Callable[[Any, Any], tuple[Any, Any]]  # (params, model_state) -> the same, replaced.
   Partition = Callable[[Mesh, Any], Any]  # (mesh, tree of shapes) -> tree of NamedSharding.
+
+
+class Model(Protocol):
+  """What a model does for training, as every Flax Linen module does it."""
+
+  def init_with_output(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    """Returns what the model computes, and fresh variables."""
+    ...
+
+  def apply(self, *args: Any, **kwargs: Any) -> Any:
+    """Returns what the model computes with given variables."""
+    ...
 
 
 class Evaluator(Protocol):
@@ -79,7 +90,7 @@ class Experiment:
 
   Attributes:
     data: Batches without end (`data.forever`).
-    model: A Flax Linen module whose methods take `train: bool` by keyword.
+    model: A Flax Linen module whose methods take `train: bool` by keyword, or a `Model` around one.
     objective: What is minimised (its 'loss'), and what is reported beside it.
     optimizer: An Optax transformation, with its schedule, clipping and decay inside.
     steps: Optimiser updates in all; `data.steps` derives them from epochs or examples.
@@ -97,7 +108,7 @@ class Experiment:
   """
 
   data: Batches
-  model: nn.Module
+  model: Model
   objective: Objective
   optimizer: optax.GradientTransformation
   steps: int

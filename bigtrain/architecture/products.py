@@ -8,9 +8,18 @@ import flax.linen as nn
 import jax
 
 
-@jax.custom_vjp
-def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def product(x: jax.Array, kernel: Any) -> jax.Array:
   """Multiplies [..., D] by a kernel [D, F].
+
+  A kernel may be something other than an array that knows its product, `kernel.multiplied(x)`.
+  """
+  own = getattr(kernel, 'multiplied', None)
+  return _product(x, kernel) if own is None else own(x)
+
+
+@jax.custom_vjp
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+  """Multiplies two arrays.
 
   JAX derives the gradient of `x @ kernel` as [F, D] and turns it. Where it is added up over devices
   before that, XLA cannot fold the turn into the product: on two virtual CPU devices a small
@@ -25,7 +34,7 @@ def _product_backward(residuals: tuple[jax.Array, jax.Array], y: jax.Array) -> t
   return y @ kernel.T, jax.lax.dot_general(x, y, ((lead, lead), ((), ())))
 
 
-product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _product_backward)
+_product.defvjp(lambda x, kernel: (x @ kernel, (x, kernel)), _product_backward)
 
 
 def dense(features: int, **kwargs: Any) -> nn.Dense:

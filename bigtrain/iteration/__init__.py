@@ -4,6 +4,7 @@ checkpoints: state and data position, saved together, asynchronously
 warm_starts: parameters of something trained before, for a model that need not be the same
 generation: token after token from a model that keeps a cache
 hugging_face: parameters from and to published folders
+low_rank: adapters beside frozen matrices, which may be kept as int8
 sampling: from logits to the next token
 tensors: safetensors files
 """
@@ -16,6 +17,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.iteration.generation import settled as settled
   from bigtrain.iteration.hugging_face import export_hugging_face as export_hugging_face
   from bigtrain.iteration.hugging_face import import_hugging_face as import_hugging_face
+  from bigtrain.iteration.low_rank import LoRA as LoRA
   from bigtrain.iteration.sampling import keep_min_p as keep_min_p
   from bigtrain.iteration.sampling import keep_top_k as keep_top_k
   from bigtrain.iteration.sampling import keep_top_p as keep_top_p
