@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-  import flax.linen as nn
   import jax
   import numpy as np
   import optax
@@ -33,6 +32,18 @@ if TYPE_CHECKING:
   Objective = Callable[[Apply, Batch], Mapping[str, Mean]]
   Start = Callable[[Any, Any], tuple[Any, Any]]  # (params, model_state) -> the same, replaced.
   Partition = Callable[[Mesh, Any], Any]  # (mesh, tree of shapes) -> tree of NamedSharding.
+
+
+class Model(Protocol):
+  """What a model does for training, as every Flax Linen module does it."""
+
+  def init_with_output(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    """Returns what the model computes, and fresh variables."""
+    ...
+
+  def apply(self, *args: Any, **kwargs: Any) -> Any:
+    """Returns what the model computes with given variables."""
+    ...
 
 
 class Evaluator(Protocol):
@@ -79,7 +90,7 @@ class Experiment:
 
   Attributes:
     data: Batches without end (`data.forever`).
-    model: A Flax Linen module whose methods take `train: bool` by keyword.
+    model: A Flax Linen module whose methods take `train: bool` by keyword, or a `Model` around one.
     objective: What is minimised (its 'loss'), and what is reported beside it.
     optimizer: An Optax transformation, with its schedule, clipping and decay inside.
     steps: Optimiser updates in all; `data.steps` derives them from epochs or examples.
@@ -95,11 +106,14 @@ class Experiment:
       off. Early on the decay is (1 + step) / (10 + step), so that the start is forgotten.
     param_dtype: What parameters are kept in; None is as the model makes them, float32. 'bfloat16'
       halves them, and wants `compute.stochastic_rounding`, without which small updates are lost.
+    swa_start: The first step whose parameters count in an equal average, which evaluation then uses
+      (stochastic weight averaging, Izmailov et al. 2018); None is off. After the last step
+      BatchNorm's statistics are taken anew.
     seed: Decides initialisation and every random number of training.
   """
 
   data: Batches
-  model: nn.Module
+  model: Model
   objective: Objective
   optimizer: optax.GradientTransformation
   steps: int
@@ -111,6 +125,7 @@ class Experiment:
   trainable: str | None = None
   ema: float = 0.0
   param_dtype: str | None = None
+  swa_start: int | None = None
   seed: int = 0
 
   def __post_init__(self):
@@ -127,3 +142,8 @@ class Experiment:
       raise ValueError(f"param_dtype must be 'float32' or 'bfloat16', got {self.param_dtype!r}")
     if not 0 <= self.ema < 1:
       raise ValueError(f'ema is a decay, at least 0 and below 1, got {self.ema}: try 0.999')
+    if self.swa_start is not None and (self.ema or not 0 < self.swa_start < self.steps):
+      raise ValueError(
+        f'swa_start must be a step before the last of {self.steps}, and ema 0, got '
+        f'swa_start={self.swa_start} and ema={self.ema}: three quarters of the steps are usual'
+      )

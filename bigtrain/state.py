@@ -27,7 +27,7 @@ class TrainState:
     params: The model's parameters.
     model_state: Its mutable collections (BatchNorm's running statistics and the like).
     opt_state: The optimiser's state, of the parameters that are trained.
-    ema: The averages of those parameters; None when `Experiment.ema` is 0.
+    ema: The averages of those parameters; None when `Experiment` asks for none.
   """
 
   step: jax.Array
@@ -71,13 +71,14 @@ def begin(experiment: Experiment, params: Any, model_state: Any) -> TrainState:
   if experiment.param_dtype:
     params = optax.tree.cast(params, jnp.dtype(experiment.param_dtype))
   trained, _ = split(experiment, params)
+  averages = experiment.ema or experiment.swa_start is not None
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
     model_state=model_state,
     opt_state=experiment.optimizer.init(trained),
     # In float32: an average moves by less than bfloat16 can tell.
-    ema=jax.tree.map(lambda x: jnp.array(x, jnp.float32), trained) if experiment.ema else None,
+    ema=jax.tree.map(lambda x: jnp.array(x, jnp.float32), trained) if averages else None,
   )
 
 

@@ -16,8 +16,10 @@ from bigtrain.architecture.spreading import platform
 _TILE = 128  # Rows: fewer leave a CPU's product with little to do.
 
 
-def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def product(x: jax.Array, kernel: Any) -> jax.Array:
   """Multiplies [..., D] by a kernel [D, F].
+
+  A kernel may be something other than an array that knows its product, `kernel.multiplied(x)`.
 
   JAX derives the gradient of `x @ kernel` as [F, D] and turns it. Where it is added up over devices
   before that, XLA cannot fold the turn into the product: on two virtual CPU devices a small
@@ -26,7 +28,8 @@ def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
   On TPU the compiler would compute nonlinearities again inside of each product that takes them,
   where they cost more than to write and to read them: x and its gradient are settled before.
   """
-  return _product(x, kernel)
+  own = getattr(kernel, 'multiplied', None)
+  return _product(x, kernel) if own is None else own(x)
 
 
 def _settled(x: jax.Array) -> jax.Array:

@@ -20,9 +20,13 @@ duplicates, image_hashes, contamination: copies within a source, and leaks betwe
 splits: stratified, by hash, by document, by position
 cross_validation: k folds; by time
 alphabets, subwords, published, published_tokenizers: tokenisers
+alphabets, subwords, published: tokenisers
+chats, chat_templates: messages as rows of tokens, prompts masked
 packing, documents: windows of tokens, over all documents or each for itself
+token_rows: a text a row
 synthesis: new records made of real images
 predictions: recorded outputs beside the records
+pretrained: models that come with a package
 mixtures, dealing: several sources in exact shares
 augmentation, draws: maps over whole batches, and their randomness
 image_variation, label_mixing, text_variation, audio_variation, table_variation: more maps, by kind
@@ -48,6 +52,9 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.augmentation import scale as scale
   from bigtrain.data.beam_cleaning import clean_with_beam as clean_with_beam
   from bigtrain.data.catalogue import tfds as tfds
+  from bigtrain.data.chat_templates import Template as Template
+  from bigtrain.data.chats import pack_chats as pack_chats
+  from bigtrain.data.chats import preference_pairs as preference_pairs
   from bigtrain.data.cleaning import Drop as Drop
   from bigtrain.data.cleaning import clean as clean
   from bigtrain.data.cleaning import clean_records as clean_records
@@ -100,6 +107,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.pipelines import forever as forever
   from bigtrain.data.pipelines import once as once
   from bigtrain.data.predictions import with_predictions as with_predictions
+  from bigtrain.data.pretrained import minilm as minilm
   from bigtrain.data.published import load_tokenizer as load_tokenizer
   from bigtrain.data.published_tokenizers import tokenizer_files as tokenizer_files
   from bigtrain.data.shards import read_records as read_records
@@ -141,3 +149,4 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.text_variation import span_corruption as span_corruption
   from bigtrain.data.text_variation import span_lengths as span_lengths
   from bigtrain.data.text_variation import token_dropout as token_dropout
+  from bigtrain.data.token_rows import token_rows as token_rows

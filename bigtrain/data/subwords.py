@@ -47,6 +47,8 @@ class Subwords:
         f'data.bpe: not a definition of a tokenizer ({error}): train it again'
       ) from None
     self._tokenizer.encode_special_tokens = True  # A text that spells an end does not make one.
+    self._tokenizer.no_padding()  # A published one may fill up or cut every text.
+    self._tokenizer.no_truncation()
     self.definition = definition
     self.end_name = end
     self.digest = places.digest([definition, *([end] if end else [])])
@@ -80,6 +82,10 @@ class Subwords:
       ) from None
     kind = smallest(self.vocab)
     return [np.array(each.ids, kind) for each in encoded]
+
+  def token(self, text: str) -> int | None:
+    """Returns the token that is spelled so as a whole, such as a marker; None where there is none."""
+    return self._tokenizer.token_to_id(text)
 
   def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
     """Returns the text, ends left out; a torn character, as samples have them, becomes U+FFFD."""

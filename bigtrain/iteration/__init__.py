@@ -1,11 +1,13 @@
 """Iteration: continue what was trained before.
 
+averages: model soups
 checkpoints: state and data position, saved together, asynchronously
 warm_starts: parameters of something trained before, for a model that need not be the same
 generation: token after token from a model that keeps a cache
 hugging_face: parameters from and to published folders
 model_cards: what a model is, what it was trained on and how well it does, for a reader
 portable: a forward pass as StableHLO
+low_rank: adapters beside frozen matrices, which may be kept as int8
 sampling: from logits to the next token
 tensors: safetensors files
 """
@@ -13,11 +15,15 @@ tensors: safetensors files
 from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
+  from bigtrain.iteration.averages import greedy_soup as greedy_soup
+  from bigtrain.iteration.averages import soup as soup
   from bigtrain.iteration.checkpoints import Checkpoints as Checkpoints
   from bigtrain.iteration.generation import generate as generate
   from bigtrain.iteration.generation import settled as settled
   from bigtrain.iteration.hugging_face import export_hugging_face as export_hugging_face
   from bigtrain.iteration.hugging_face import import_hugging_face as import_hugging_face
+  from bigtrain.iteration.hugging_face import published as published
+  from bigtrain.iteration.low_rank import LoRA as LoRA
   from bigtrain.iteration.model_cards import Card as Card
   from bigtrain.iteration.portable import export_stablehlo as export_stablehlo
   from bigtrain.iteration.sampling import keep_min_p as keep_min_p
