@@ -1,7 +1,7 @@
 """`python -m experiments`: the README's table of experiments, from their headers.
 
 python -m experiments            # prints it
-python -m experiments README.md  # puts it there, between its first line and the next empty one
+python -m experiments README.md  # puts it in the place of the one there
 """
 
 import ast
@@ -31,7 +31,9 @@ def placed(text: str) -> str:
   before, found, rest = text.partition(HEAD)
   if not found:
     raise ValueError(f'the page has no table that begins with {HEAD.splitlines()[0]!r}: add that')
-  return before + table() + rest[rest.index('\n\n') + 1 if '\n\n' in rest else len(rest) :]
+  lines = rest.splitlines(keepends=True)
+  after = next((i for i, line in enumerate(lines) if not line.startswith('|')), len(lines))
+  return before + table() + ''.join(lines[after:])
 
 
 if __name__ == '__main__':
