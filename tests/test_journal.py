@@ -89,3 +89,20 @@ def test_an_interval_stands_beside_its_metric():
   lines = [line.split() for line in shown.splitlines()]
   assert lines == [['metric', 'test'], ['a', '0.5000', '(0.4000', 'to', '0.6000)'], ['b', '1.0000']]
   assert len({len(line) for line in shown.splitlines()}) == 1
+
+
+def test_what_was_trained_is_entered_before_its_evaluation_and_the_last_step_always(tmp_path):
+  journal = Journal(str(tmp_path), trackers=())
+  history = History(journal, Progress(3, 1, shown=False), Meter(1), log_every=2)
+  one = Mean(np.ones(()), np.ones(()))
+  for step in (1, 2, 3):
+    history.add(step, 1, {'loss': one, 'grad_norm': one})
+    if step == 2:
+      history.evaluated(step, 'held_out', lambda name, state: {'loss': 0.5}, None)
+  history.flush()
+  journal.close()
+  assert [(row['step'], list(row)[2].split('/')[0]) for row in rows(tmp_path)] == [
+    (2, 'train'),
+    (2, 'held_out'),
+    (3, 'train'),
+  ]

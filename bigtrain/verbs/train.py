@@ -35,10 +35,11 @@ def train(
   from absl import logging
   from etils import epath
 
-  from bigtrain import compute
+  from bigtrain import architecture, compute
   from bigtrain.checks import check_evals, check_training
   from bigtrain.goodput import line
   from bigtrain.journal import table
+  from bigtrain.next_steps import next_commands
   from bigtrain.program import Program
   from bigtrain.trackers import check
   from bigtrain.train import fit
@@ -74,11 +75,17 @@ def train(
   )
   traced.close()
   if jax.process_index() == 0:
-    logging.info('%s%s', line(program.goodput.read()), compute.memory_said())
+    spent = program.goodput.read()
+    if spent['steps']:
+      logging.info('%s%s', line(spent), compute.memory_said())
     if run.stopped:
-      print(f'Stopped at step {run.step} and saved. The same command goes on from there.')
+      again = f': {record.command}' if record else ''
+      print(f'Stopped at step {run.step} and saved. The same command goes on from there{again}')
     else:
       print(f'Done at step {run.step}: {workdir}')
       print(table(run.results))
+      if record is not None:
+        writes = isinstance(experiment.model, architecture.DecoderLM)
+        print('\n'.join(['Next:', *next_commands(record, run.results, writes=writes)]))
   if run.stopped:
     sys.exit(run.stopped)
