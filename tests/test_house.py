@@ -82,6 +82,7 @@ def import_direction(root: pathlib.Path) -> Iterator[str]:
     'experiments': {'experiments', 'experiment', 'launch', *ROOMS},
     **{room: {room} for room in ROOMS},
     **{name: {'experiment', *hall, *ROOMS} for name in hall},
+    '__main__': {'launch', *hall},
   }
   for path, _, tree in modules(root, 'bigtrain', 'experiments'):
     mine = unit(name_of(path))
