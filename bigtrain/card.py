@@ -11,10 +11,10 @@ import jax
 from etils import epath
 
 from bigtrain import record
-from bigtrain.comparison import read_run
 from bigtrain.evaluation import looks
 from bigtrain.iteration import Card
 from bigtrain.kinds import text
+from bigtrain.workdirs import Workdir
 
 if TYPE_CHECKING:
   from bigtrain.experiment import Experiment
@@ -37,7 +37,7 @@ def card(
   name, about, flags = 'model', '', ''
   training: dict[str, Any] = {'steps': step, 'examples a step': experiment.data.batch}
   if found is not None:
-    run = read_run(workdir)
+    run = Workdir(workdir).read()
     name = found['experiment']
     flags = '\n'.join(f'--{knob}={text(value)}' for knob, value in found['knobs'].items())
     about = ast.get_docstring(ast.parse(run.source)) or '' if run.source else ''

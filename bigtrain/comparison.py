@@ -82,7 +82,7 @@ def cost(run: Kept) -> dict[str, Any]:
   return {
     'steps': int(run.step),
     'minutes': round(run.seconds / 60, 2),
-    'examples/s': float(np.median(speed[1])) if speed else '',
+    'examples/s': round(float(np.median(speed[1]))) if speed else '',
     'goodput': f'{run.last["train/goodput"]:.1%}' if 'train/goodput' in run.last else '',
     'starts': len(run.starts),
     'begun': str(run.starts[0].get('at', ''))[:16].replace('T', ' ') if run.starts else '',
@@ -132,6 +132,7 @@ def _metrics(runs: Sequence[Kept]) -> page.Html:
 
 def _curves(runs: Sequence[Kept]) -> page.Html:
   names = dict.fromkeys(name for run in runs for name in run.curves)
+  names = sorted(names, key=lambda name: not name.endswith('/loss'))  # These first.
   ends = {name + end for name in names for end in ('_low', '_high')}
   drawn = {}
   for name in names:
@@ -196,7 +197,19 @@ def _samples(run: Kept) -> Iterator[page.Html]:
 
 def _lineage(run: Kept) -> Iterator[page.Html]:
   if run.lineage:
-    yield page.table([], [[key, _fact(value)] for key, value in run.lineage.items()])
+    yield page.tag('p', run.name, *(_ancestors(run.lineage)))
+    taken = {key: value for key, value in run.lineage.items() if key != 'from' and value}
+    yield page.table(['arrays', ''], [[key, _fact(value)] for key, value in taken.items()])
+
+
+def _ancestors(node: Mapping[str, Any]) -> Iterator[str]:
+  """Says what a run began with, what that began with, and so on."""
+  parents = node.get('from') or []
+  for parent in parents:
+    whose = parent.get('experiment') or 'a run'
+    yield f' ← {whose}, step {parent.get("step", "")} ({parent.get("workdir", "")})'
+    yield from _ancestors(parent)
+    yield ';' if len(parents) > 1 else ''
 
 
 def _fact(value: Any) -> Any:

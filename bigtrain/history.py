@@ -113,7 +113,12 @@ class History:
   def evaluated(
     self, step: int, name: str, evaluate: Callable[[str, Any], dict[str, float]], state: Any
   ) -> None:
-    """Makes the evaluation `name` of a state, enters and shows the result."""
+    """Makes the evaluation `name` of a state, enters and shows the result.
+
+    Raises:
+      Diverged: Too many steps before it were not finite.
+    """
+    self.flush()  # It waits for these steps in any case; the journal stays in order.
     with self._meter.paused():
       metrics = evaluate(name, state)
     self._journal.write(step, {f'{name}/{key}': value for key, value in metrics.items()})

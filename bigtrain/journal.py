@@ -8,6 +8,7 @@ Writing happens on a thread of its own: the training loop never waits for a disk
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +21,7 @@ from bigtrain.goodput import Goodput
 from bigtrain.trackers import Trackers
 
 _FILE = 'metrics.jsonl'
+_WINDOW = 1 << 16  # Bytes of the end that are read at first.
 
 
 class Journal:
@@ -53,11 +55,7 @@ class Journal:
       self._trackers.tell('rewind', step)
     if self._folder is not None:
       self._folder.mkdir(parents=True, exist_ok=True)
-      rows = list(_rows(self._folder / _FILE))
-      kept = [row for row in rows if row['step'] <= step]
-      self._remember(kept)
-      if rows:
-        (self._folder / _FILE).write_text(''.join(json.dumps(row) + '\n' for row in kept))
+      self._remember(_cut(self._folder / _FILE, step))
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:
     """Adds one line; returns at once. A failure to write surfaces at the next call."""
@@ -104,13 +102,39 @@ class Journal:
       )
 
 
-def _rows(path: epath.Path) -> Iterator[dict[str, Any]]:
-  if path.exists():
-    for line in path.read_text().splitlines():
+def _cut(path: epath.Path, step: int) -> list[dict[str, Any]]:
+  """Drops the lines after a step and returns those of it; reads the end alone, as far as it must.
+
+  The last line of a killed run may be half a line, which goes too.
+  """
+  size = path.stat().length if path.exists() else 0
+  if not size:
+    return []
+  window = _WINDOW
+  while True:
+    begin = max(0, size - window)
+    with path.open('rb') as file:
+      file.seek(begin)
+      lines = file.read().splitlines(keepends=True)
+    if begin:
+      begin += len(lines.pop(0))  # Cut, or by chance whole.
+    rows = []
+    for line in lines:
       try:
-        yield json.loads(line)
+        rows.append(json.loads(line) if line.endswith(b'\n') else None)
       except json.JSONDecodeError:
-        return  # The last line of a killed run may be half a line.
+        rows.append(None)
+    if not begin or (rows and rows[0] is not None and rows[0]['step'] < step):
+      break
+    window *= 8
+  count = next((i for i, r in enumerate(rows) if r is None or r['step'] > step), len(rows))
+  if count < len(rows):
+    end = begin + sum(map(len, lines[:count]))
+    if '://' in str(path):  # A remote file cannot be cut.
+      path.write_bytes(path.read_bytes()[:end])
+    else:
+      os.truncate(path, end)
+  return [row for row in rows[:count] if row['step'] == step]
 
 
 class Meter:

@@ -153,8 +153,7 @@ def _run(front: Front, arguments: list[str]) -> Any:
 
   try:
     given, stray = flags.parse({**knobs, **options, **EVERYWHERE}, words)
-    if stray and stray[0] == verb:
-      stray = stray[1:]
+    stray = stray[1:] if stray[:1] == [verb] else stray
     if stray:
       raise ValueError(_stray(stray[0], front.program))
   except ValueError as error:
@@ -190,9 +189,10 @@ def _log(verbosity: int, file: str) -> None:
   from absl import logging
 
   def wanted(line: Any) -> bool:
-    # Orbax says fifty things a checkpoint, by the very logger that bigtrain uses.
+    # Orbax says fifty things a checkpoint, by the very logger that bigtrain uses; one as a warning.
+    chatter = line.levelname == 'INFO' or str(line.msg).startswith('Metadata file does not exist')
     ours = line.pathname == file or line.pathname.startswith(f'{HOUSE}{os.sep}')
-    return ours or verbosity > 0 or line.levelname != 'INFO'
+    return ours or verbosity > 0 or not chatter
 
   absl_flags.FLAGS.logtostderr = True  # As it is now: a notebook replaces it.
   logging.use_absl_handler()

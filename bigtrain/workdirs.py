@@ -147,7 +147,7 @@ class Workdir:
     # A resumed run counts its seconds from 0 again.
     spent = np.diff(seconds, prepend=self._clock)
     self._seconds += float(np.sum(np.where(spent < 0, seconds, spent)))
-    self._step, self._clock = float(step[-1]), float(seconds[-1])
+    self._step, self._clock = max(self._step, float(step.max())), float(seconds[-1])
 
 
 class Shelf:

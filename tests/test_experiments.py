@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -105,3 +106,7 @@ def test_a_fork_runs_from_an_empty_folder(tmp_path):
   done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
   assert done.returncode == 0, done.stderr
   assert (tmp_path / 'run' / 'mine.py').exists()
+  # What a person sees: bigtrain's own lines and no library's, then what to try.
+  said = [line.split('] ')[0] for line in done.stderr.splitlines()]
+  assert {re.sub(r'.* (\w+\.py):\d+', r'\1', line) for line in said} == {'progress.py', 'train.py'}
+  assert 'Next:\n  python mine.py report --workdir=run' in done.stdout

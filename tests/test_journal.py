@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from bigtrain import journal as journal_file
 from bigtrain.evaluation import Mean
 from bigtrain.history import History
 from bigtrain.journal import Journal, Meter, table
@@ -42,6 +43,21 @@ def test_a_resumed_run_drops_what_comes_after_its_step_and_half_lines(tmp_path):
     (20, 1.0),
     (30, 5.0),
   ]
+
+
+@pytest.mark.parametrize('window', [1, 64, 1000, 1 << 16])
+@pytest.mark.parametrize('step', [0, 1, 7, 40, 41, 99])
+def test_the_end_is_cut_wherever_it_lies(tmp_path, monkeypatch, window, step):
+  monkeypatch.setattr(journal_file, '_WINDOW', window)
+  lines = [{'step': n, 'train/loss': n / 7} for n in range(1, 41)]
+  lines += [{'step': 40, 'held_out/loss': 0.5}, {'step': 41, 'train/loss': 1.0}]
+  text = ''.join(json.dumps(line) + '\n' for line in lines)
+  (tmp_path / 'metrics.jsonl').write_text(text + '{"step": 42, "tr')
+  journal = Journal(str(tmp_path), step)
+  kept = [line for line in lines if line['step'] <= step]
+  assert rows(tmp_path) == kept
+  assert journal.results('held_out', step) == ({'loss': 0.5} if step == 40 else None)
+  journal.close()
 
 
 def test_event_files_load_in_tensorboard(tmp_path):
@@ -89,3 +105,20 @@ def test_an_interval_stands_beside_its_metric():
   lines = [line.split() for line in shown.splitlines()]
   assert lines == [['metric', 'test'], ['a', '0.5000', '(0.4000', 'to', '0.6000)'], ['b', '1.0000']]
   assert len({len(line) for line in shown.splitlines()}) == 1
+
+
+def test_what_was_trained_is_entered_before_its_evaluation_and_the_last_step_always(tmp_path):
+  journal = Journal(str(tmp_path), trackers=())
+  history = History(journal, Progress(3, 1, shown=False), Meter(1), log_every=2)
+  one = Mean(np.ones(()), np.ones(()))
+  for step in (1, 2, 3):
+    history.add(step, 1, {'loss': one, 'grad_norm': one})
+    if step == 2:
+      history.evaluated(step, 'held_out', lambda name, state: {'loss': 0.5}, None)
+  history.flush()
+  journal.close()
+  assert [(row['step'], list(row)[2].split('/')[0]) for row in rows(tmp_path)] == [
+    (2, 'train'),
+    (2, 'held_out'),
+    (3, 'train'),
+  ]

@@ -43,7 +43,9 @@ COMMANDS = sorted({command for page in PAGES for command in commands(page)})
 
 @pytest.mark.parametrize('command', COMMANDS)
 def test_a_command_is_understood(command, tmp_path, monkeypatch):
-  program, *words = shlex.split(command.replace('/tmp/', f'{tmp_path}/').replace('runs', str(tmp_path)))
+  program, *words = shlex.split(
+    command.replace('/tmp/', f'{tmp_path}/').replace('runs', str(tmp_path))
+  )
   if program == 'pip':
     extras = re.findall(r'\[(.*?)\]', command)
     known = ast.unparse(ast.parse((HOUSE / 'setup.py').read_text()))

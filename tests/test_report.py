@@ -1,5 +1,6 @@
 """A page of runs: escaped, fast for many, and drawn by a real browser where there is one."""
 
+import json
 import math
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bigtrain.comparison import differing, significance
 from bigtrain.growing import thinned
@@ -32,6 +34,55 @@ def test_runs_stand_side_by_side_and_nothing_of_them_is_markup(tmp_path):
   assert significance(runs[0], runs[1], 'test/accuracy') == pytest.approx(3.0e-8, rel=0.1)
   with pytest.raises(ValueError, match='not a run'):
     Workdir(str(tmp_path / 'none'))
+
+
+def test_what_is_not_there_is_said_or_left_out(tmp_path):
+  page = open(report(workdir=plant_run(tmp_path / 'a', {'lr': 1}, [2.0]))).read()  # noqa: SIM115
+  assert 'there is no curve' in page
+  for section in ('Pictures', 'Slices', 'Samples', 'Lineage', 'Code'):
+    assert f'>{section}<' not in page
+
+
+def test_what_other_verbs_left_is_shown(tmp_path):
+  folder = plant_run(tmp_path / 'a', {'lr': 1}, [2.0, 1.0])
+  place = tmp_path / 'a' / 'evaluation' / 'held_out'
+  place.mkdir(parents=True)
+  Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(place / 'per_class.png')
+  found = {'accuracy': {'value': 0.625, 'low': 0.5, 'high': 0.75}, 'odd': {'value': None}}
+  (place / 'metrics.json').write_text(json.dumps({'step': 2, 'metrics': found}))
+  slices = {'<i>': {'accuracy': {'value': 0.25, 'low': 0.125, 'high': 0.5}}}
+  (place / 'slices.json').write_text(
+    json.dumps({'key': 'kind', 'metric': 'accuracy', 'worst': '<i>', 'slices': slices})
+  )
+  sample = {'step': 2, 'prompt': 'To be', 'text': ', or <b>not</b>'}
+  (tmp_path / 'a' / 'samples.jsonl').write_text(json.dumps(sample) + '\n')
+  older = {'workdir': '/r/1', 'step': 5, 'experiment': 'moons', 'from': []}
+  parent = {'workdir': '/r/2', 'step': 7, 'experiment': None, 'from': [older]}
+  (tmp_path / 'a' / 'lineage.json').write_text(
+    json.dumps({'from': [parent], 'taken': 3, 'fresh': ['head/<b>'], 'kept': []})
+  )
+  page = open(report(workdir=folder)).read()  # noqa: SIM115
+  assert 'data:image/png' in page
+  assert '>per class<' in page
+  assert '0.625 (0.5 to 0.75)' in page
+  assert '0.25 (0.125 to 0.5)' in page
+  assert 'The worst by accuracy: &lt;i&gt;.' in page
+  assert '>To be</span>, or &lt;b&gt;not&lt;/b&gt;</pre>' in page
+  assert 'a ← a run, step 7 (/r/2) ← moons, step 5 (/r/1)' in page
+  assert '1: head/&lt;b&gt;' in page
+  assert '<b>' not in page
+
+
+def test_p_values_are_corrected_for_the_runs(tmp_path):
+  places = [
+    plant_run(tmp_path / f'run{i}', {'lr': i}, [1.0, 2.0], accuracy)
+    for i, accuracy in enumerate([0.90, 0.914, 0.914])
+  ]
+  alone = report(workdir=places[0], against=(places[1],))
+  p = significance(*(Workdir(place).read() for place in places[:2]), 'test/accuracy')
+  assert f'>{p:.2g}<' in open(alone).read()  # noqa: SIM115
+  both = report(workdir=places[0], against=tuple(places[1:]))
+  assert f'>{2 * p:.2g}<' in open(both).read()  # noqa: SIM115
 
 
 def test_a_folder_stands_for_its_runs(tmp_path):
@@ -74,8 +125,6 @@ def test_a_browser_draws_the_page(tmp_path):
     [browser, *flags, f'--screenshot={shot}', f'file://{out}'],
     capture_output=True, check=True, timeout=120,
   )  # fmt: skip
-  from PIL import Image
-
   pixels = np.asarray(Image.open(shot).convert('RGB')).reshape(-1, 3)
   assert len(np.unique(pixels, axis=0)) > 50
   for color in ((0, 0x72, 0xB2), (0xD5, 0x5E, 0)):  # Both lines are there.

@@ -72,7 +72,7 @@ def test_wandb_without_a_key_keeps_them_in_the_workdir(tmp_path, monkeypatch):
   monkeypatch.delenv('WANDB_API_KEY', raising=False)
   monkeypatch.setenv('WANDB_MODE', 'offline')
   key = follow(tmp_path, 'wandb')
-  files = list((tmp_path / 'run' / 'wandb').glob(f'offline-run-*-{key}/run-{key}.wandb'))
+  files = list((tmp_path / 'run' / 'wandb').glob(f'offline-run-*/run-{key}.wandb'))
   said = b''.join(file.read_bytes() for file in files)
   for word in (b'train/loss', b'held_out/roc', f'checkpoints-{key}'.encode(), b'"<b>"'):
     assert word in said

@@ -27,6 +27,7 @@ def generate(
 ) -> list[str]:
   """Writes text after a prompt, and returns what was written."""
   import functools
+  import json
 
   import jax
   import numpy as np
@@ -96,4 +97,10 @@ def generate(
   else:
     for i, text in enumerate(texts):
       print(f'--- {i + 1} of {samples} ---\n{prompt}{text}')
+  drawn = f'temperature {temperature:g}, top_k {top_k}, top_p {top_p:g}, min_p {min_p:g}'
+  step = iteration.Checkpoints(workdir).choose(step)
+  with (epath.Path(workdir) / 'samples.jsonl').open('a') as file:  # For `report`.
+    for text in texts:
+      row = {'step': step, 'drawn': drawn, 'prompt': prompt, 'text': text}
+      file.write(json.dumps(row) + '\n')
   return texts

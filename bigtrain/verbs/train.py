@@ -39,12 +39,13 @@ def train(
   from absl import logging
   from etils import epath
 
-  from bigtrain import compute, lineage
+  from bigtrain import architecture, compute, lineage
   from bigtrain.checks import check_evals, check_space, check_training
   from bigtrain.evaluation import looks, note_test
   from bigtrain.goodput import line
   from bigtrain.journal import table
   from bigtrain.leaks import check_leaks
+  from bigtrain.next_steps import next_commands
   from bigtrain.program import Program
   from bigtrain.provenance import revision
   from bigtrain.trackers import check
@@ -87,9 +88,12 @@ def train(
   )
   traced.close()
   if jax.process_index() == 0:
-    logging.info('%s%s', line(program.goodput.read()), compute.memory_said())
+    spent = program.goodput.read()
+    if spent['steps']:
+      logging.info('%s%s', line(spent), compute.memory_said())
     if run.stopped:
-      print(f'Stopped at step {run.step} and saved. The same command goes on from there.')
+      again = f': {record.command}' if record else ''
+      print(f'Stopped at step {run.step} and saved. The same command goes on from there{again}')
     else:
       git = revision(__file__) or {}
       noted = {look['evaluation'] for look in looks(workdir) if look['step'] == run.step}
@@ -97,5 +101,8 @@ def train(
         note_test(workdir, name, verb='train', step=run.step, revision=git.get('revision'))
       print(f'Done at step {run.step}: {workdir}')
       print(table(run.results))
+      if record is not None:
+        writes = isinstance(experiment.model, architecture.DecoderLM)
+        print('\n'.join(['Next:', *next_commands(record, run.results, writes=writes)]))
   if run.stopped:
     sys.exit(run.stopped)
