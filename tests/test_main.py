@@ -1,7 +1,8 @@
 """`python -m bigtrain` says what there is."""
 
+from toys import plant_run
+
 from bigtrain.__main__ import main
-from tests.toys import plant_run
 
 
 def test_experiments_verbs_and_runs_are_listed(tmp_path, capsys):

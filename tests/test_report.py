@@ -9,12 +9,12 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from toys import plant_run
 
 from bigtrain.comparison import differing, significance
 from bigtrain.growing import thinned
 from bigtrain.verbs.report import report
 from bigtrain.workdirs import Workdir
-from tests.toys import plant_run
 
 
 def test_runs_stand_side_by_side_and_nothing_of_them_is_markup(tmp_path):
