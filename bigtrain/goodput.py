@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-KINDS = ('steps', 'start', 'compile', 'data', 'evaluation')
+KINDS = ('steps', 'start', 'compile', 'data', 'evaluation', 'end')
 
 
 class Goodput:
@@ -24,6 +24,11 @@ class Goodput:
     if self._else == 'start':
       self._settle('start')
       self._else = 'steps'
+
+  def ended(self) -> None:
+    """From here on, time that nothing claims is the end's: saving, and telling trackers."""
+    self._settle(self._else)
+    self._else = 'end'
 
   @contextmanager
   def spending(self, kind: str) -> Iterator[None]:

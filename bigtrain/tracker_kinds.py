@@ -139,9 +139,12 @@ class MLflow:
   """MLflow, by its client: no run is active, so that several can be tracked at once."""
 
   def __init__(self, run: Subject):
+    import logging as standard
+
     from mlflow.entities import Param  # pyright: ignore[reportMissingImports]
     from mlflow.tracking import MlflowClient  # pyright: ignore[reportMissingImports]
 
+    standard.getLogger('mlflow').setLevel(standard.WARNING)  # It tells of its tables.
     self._client = MlflowClient()
     kept = self._client.get_experiment_by_name(run.experiment)
     where = kept.experiment_id if kept else self._client.create_experiment(run.experiment)

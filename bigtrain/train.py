@@ -234,6 +234,7 @@ def fit(
         bar.say(f'{error}. Going back to step {step}, and on with the data after those steps.')
 
     history.flush()
+    program.goodput.ended()
     if checkpoints and step:
       checkpoints.save(step, state, position)
       checkpoints.wait()

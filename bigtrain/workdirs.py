@@ -94,7 +94,8 @@ class Workdir:
     self._workdir, self._folder = workdir, epath.Path(workdir)
     if record.read(workdir) is None:
       raise ValueError(
-        f'{workdir} holds no {record.RECORD}, so it is not a run: name another folder'
+        f'{workdir} holds no {record.RECORD} and no runs, so it is not a run: train one first, or '
+        'name another folder'
       )
     self.version = 0
     self._metrics = Growing(self._folder / 'metrics.jsonl')

@@ -6,12 +6,12 @@ import shutil
 import subprocess
 
 import pytest
+from toys import plant_run
 
 from bigtrain import gallery
 from bigtrain.page import page
 from bigtrain.verbs.report import report
 from bigtrain.workdirs import Shelf
-from tests.toys import plant_run
 
 EVIL = '<script>alert(1)<'
 FLAGS = ['--headless', '--no-sandbox', '--disable-gpu', '--window-size=1200,900']

@@ -30,11 +30,14 @@ def test_time_is_counted_once_and_by_what_it_went_into(clock):
   with goodput.spending('evaluation'):
     clock[0] += 1
   goodput.started()  # Again, which changes nothing.
+  goodput.ended()
+  clock[0] += 2
   spent = goodput.read()
-  assert spent == {'steps': 7, 'start': 2, 'compile': 5, 'data': 3, 'evaluation': 1}
+  assert spent == {'steps': 7, 'start': 2, 'compile': 5, 'data': 3, 'evaluation': 1, 'end': 2}
   assert sum(spent.values()) == clock[0]
-  assert goodput.share() == 7 / 18
-  assert line(spent) == 'Goodput 38.9%; compile 27.8%, data 16.7%, start 11.1%, evaluation 5.6%'
+  assert goodput.share() == 7 / 20
+  said = 'Goodput 35.0%; compile 25.0%, data 15.0%, start 10.0%, end 10.0%, evaluation 5.0%'
+  assert line(spent) == said
 
 
 def test_waiting_is_never_more_than_there_was(clock):

@@ -49,3 +49,4 @@ def test_a_sparkline_falls_with_the_loss_and_forgets_the_first_steps():
   assert len(line) == 16
   assert (line[0], line[-1]) == ('█', '▁')
   assert list(line) == sorted(line, reverse=True)
+  assert len(set(line)) == 8  # The first value did not flatten the rest.

@@ -9,12 +9,12 @@ import urllib.request
 
 import numpy as np
 import pytest
+from toys import plant_run
 
 from bigtrain import comparison
 from bigtrain.growing import Growing
 from bigtrain.serving import Live, server
 from bigtrain.workdirs import Shelf, Workdir
-from tests.toys import plant_run
 
 
 def append(folder, *rows):

@@ -7,11 +7,11 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from toys import check_sentence, plant_run
 
 from bigtrain import trackers
 from bigtrain.journal import Journal
 from bigtrain.trackers import KINDS, Trackers, send_pictures
-from tests.toys import check_sentence, plant_run
 
 
 def follow(tmp_path, name):
