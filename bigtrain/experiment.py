@@ -93,6 +93,9 @@ class Experiment:
       'head/.*'; None trains all. The others cost no gradient and no optimiser state.
     ema: Decay of an exponential moving average of the parameters, which evaluation then uses; 0 is
       off. Early on the decay is (1 + step) / (10 + step), so that the start is forgotten.
+    param_dtype: What parameters are kept in; None is as the model makes them, float32. 'bfloat16'
+      halves them, and wants `compute.stochastic_rounding`, without which small updates are lost.
+    norms: Whether the journal has the norms of gradients, updates and parameters of each layer.
     seed: Decides initialisation and every random number of training.
   """
 
@@ -108,6 +111,8 @@ class Experiment:
   start: Start | None = None
   trainable: str | None = None
   ema: float = 0.0
+  param_dtype: str | None = None
+  norms: bool = False
   seed: int = 0
 
   def __post_init__(self):
@@ -120,5 +125,7 @@ class Experiment:
         f'a batch of {self.data.batch} does not divide into {self.accumulate} microbatches: '
         f'choose accumulate among the divisors of {self.data.batch}'
       )
+    if self.param_dtype not in (None, 'float32', 'bfloat16'):
+      raise ValueError(f"param_dtype must be 'float32' or 'bfloat16', got {self.param_dtype!r}")
     if not 0 <= self.ema < 1:
       raise ValueError(f'ema is a decay, at least 0 and below 1, got {self.ema}: try 0.999')

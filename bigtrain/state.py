@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import flax.traverse_util as traverse
 import jax
 import jax.numpy as jnp
+import optax
 from flax import struct
 
 if TYPE_CHECKING:
@@ -67,13 +68,16 @@ def init(experiment: Experiment, batch: Batch) -> TrainState:
 
 def begin(experiment: Experiment, params: Any, model_state: Any) -> TrainState:
   """Returns the state before the first step, with these parameters and collections."""
+  if experiment.param_dtype:
+    params = optax.tree.cast(params, jnp.dtype(experiment.param_dtype))
   trained, _ = split(experiment, params)
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
     model_state=model_state,
     opt_state=experiment.optimizer.init(trained),
-    ema=jax.tree.map(jnp.copy, trained) if experiment.ema else None,
+    # In float32: an average moves by less than bfloat16 can tell.
+    ema=jax.tree.map(lambda x: jnp.array(x, jnp.float32), trained) if experiment.ema else None,
   )
 
 

@@ -18,6 +18,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.architecture.encoder_decoders import EncoderDecoder as EncoderDecoder
   from bigtrain.architecture.encoders import Encoder as Encoder
   from bigtrain.architecture.experts import Experts as Experts
+  from bigtrain.architecture.low_precision import quantised as quantised
   from bigtrain.architecture.mixers import Mixer as Mixer
   from bigtrain.architecture.parts import MLP as MLP
   from bigtrain.architecture.parts import Mirrored as Mirrored
