@@ -14,7 +14,9 @@ import jax.numpy as jnp
 
 from bigtrain.architecture import stacking
 from bigtrain.architecture.decoder_blocks import DecoderBlock, Ledger, Period
+from bigtrain.architecture.decoder_stages import through_stages
 from bigtrain.architecture.norms import norm
+from bigtrain.architecture.pipeline import stages
 from bigtrain.architecture.positions import Scaling, sinusoidal, within_segments
 from bigtrain.architecture.products import dense
 from bigtrain.architecture.self_attention import Slots
@@ -68,7 +70,8 @@ class DecoderLM(nn.Module):
     experts: Feed-forward layers that a router picks from in each block (`Experts`); 0 is one layer
       without a router. Their losses are sown: `evaluation.with_sown` adds them.
     active: Experts of a token.
-    scan: Whether blocks are scanned: compiled once, with stacked parameters (`stack_layers`).
+    scan: Whether blocks are scanned: compiled once, with stacked parameters (`stack_layers`). On
+      a mesh with several stages they then make a `pipeline`.
     remat: What the backward pass computes again: 'none', or 'full', 'dots' or 'weight_dots' as in
       `stacking.REMAT`.
   """
@@ -206,13 +209,15 @@ class DecoderLM(nn.Module):
   def _through(self, x_BLD: jax.Array, *, train: bool, **seen: Any) -> jax.Array:
     """Puts embedded tokens through the blocks and the last norm."""
     skips = jnp.linspace(0, self.stochastic_depth, self.depth)
+    turns = skips.reshape(-1, len(self.windows)) if self.scan else skips
 
-    def call(block: nn.Module, x_BLD: jax.Array, skip: jax.Array) -> jax.Array:
+    def call(block: nn.Module, x_BLD: jax.Array, skip: jax.Array, seen: Any = seen) -> jax.Array:
       return block(x_BLD, skip, train=train, **seen)
 
     call = stacking.remat(self.remat, call, self.scan)
-    if self.scan:
-      turns = skips.reshape(-1, len(self.windows))
+    if stages(len(turns)) > 1 and not self.is_initializing():
+      x_BLD = through_stages(self, call, x_BLD, turns, train, seen)
+    elif self.scan:
       x_BLD = stacking.scan(
         lambda period, x_BLD, skips: period(x_BLD, skips, call=call), self.blocks, x_BLD, turns
       )

@@ -35,21 +35,26 @@ def fsdp(mesh: Mesh, tree: Any, min_size: int = 2**20) -> Any:
   Optimiser state has the shapes of the parameters, so it is laid out with them. XLA gathers an
   array where it is used and scatters its gradient.
 
+  The stacks of a scanned model ('blocks') lie on `stage` as well, where there are several.
+
   Args:
-    mesh: With an axis named `fsdp`.
+    mesh: With axes named `fsdp` and `stage`.
     tree: Of anything with a shape.
     min_size: Elements. A smaller array stays whole: gathering it costs more than it saves.
   """
-  parts = mesh.shape['fsdp']
+  parts, stages = mesh.shape['fsdp'], mesh.shape['stage']
 
-  def spec(leaf) -> NamedSharding:
-    axes = [axis for axis, size in enumerate(leaf.shape) if size % parts == 0]
+  def spec(path: Any, leaf: Any) -> NamedSharding:
+    stack = stages > 1 and 'blocks' in _name(path).split('/') and leaf.shape[:1] != ()
+    stack = stack and leaf.shape[0] % stages == 0
+    first = ['stage'] if stack else []
+    axes = [axis for axis, size in enumerate(leaf.shape) if size % parts == 0 and axis >= stack]
     if leaf.size < min_size or parts == 1 or not axes:
-      return NamedSharding(mesh, P())
+      return NamedSharding(mesh, P(*first))
     axis = max(axes, key=lambda axis: leaf.shape[axis])
-    return NamedSharding(mesh, P(*[None] * axis, 'fsdp'))
+    return NamedSharding(mesh, P(*first, *[None] * (axis - len(first)), 'fsdp'))
 
-  return jax.tree.map(spec, tree)
+  return jax.tree_util.tree_map_with_path(spec, tree)
 
 
 def rules(table: Sequence[Rule], otherwise: Any = fsdp) -> Any:

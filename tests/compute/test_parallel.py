@@ -47,6 +47,9 @@ def experiment(kind):
   images = data.arrays(image=image, label=rng.integers(0, 4, 40))
   model = {
     'transformer': architecture.DecoderLM(vocab=64, depth=2, width=32, heads=4, init_scale=0.1),
+    'scanned': architecture.DecoderLM(
+      vocab=64, depth=4, width=32, heads=4, init_scale=0.1, scan=True, remat='full'
+    ),
     'experts': architecture.DecoderLM(
       vocab=64, depth=1, width=32, heads=4, init_scale=0.1, experts=4, active=2, hidden=32
     ),
@@ -83,7 +86,9 @@ def test_losses_are_those_of_one_device(kind, mesh):
   [
     ('transformer', 'fsdp:2,sequence:4'),
     ('experts', 'data:2,expert:2,tensor:2'),
+    ('scanned', 'data:2,stage:4'),
+    ('scanned', 'fsdp:2,tensor:2,stage:2'),
   ],
 )
-def test_losses_over_positions_and_experts_are_those_of_one_device(kind, mesh):
+def test_losses_over_positions_experts_and_stages_are_those_of_one_device(kind, mesh):
   np.testing.assert_allclose(run(experiment(kind), mesh), alone(kind), atol=1e-5)

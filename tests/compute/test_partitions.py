@@ -43,6 +43,14 @@ def test_fsdp_over_one_device_shards_nothing():
   assert set(specs(compute.fsdp, 'data:8').values()) == {P()}
 
 
+def test_stacks_of_blocks_lie_on_stages_too():
+  tree = {'blocks': {'tall': shape(8, 4096, 512), 'bias': shape(8, 64), 'count': shape()}}
+  found = compute.fsdp(compute.make_mesh('stage:4,fsdp:2'), tree)['blocks']
+  assert {k: s.spec for k, s in found.items()} == {
+    'tall': P('stage', 'fsdp'), 'bias': P('stage'), 'count': P()
+  }  # fmt: skip
+
+
 def test_replicate_shards_nothing():
   assert set(specs(compute.replicate, 'fsdp:8').values()) == {P()}
 
