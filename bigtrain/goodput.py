@@ -1,14 +1,14 @@
 """Goodput: the share of a run's wall time that went into steps which stayed, the rest by name.
 
-Counted from the making of the program, for one attempt; a later attempt's 'start' and 'compile' are
-what the restart took.
+Counted from the making of the program, for one attempt; a later attempt's 'start', 'compile' and
+'restart' (reading the checkpoint) are what the restart took.
 """
 
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-KINDS = ('steps', 'start', 'compile', 'data', 'evaluation')
+KINDS = ('steps', 'start', 'compile', 'restart', 'data', 'evaluation', 'save')
 
 
 class Goodput:

@@ -31,7 +31,8 @@ def test_time_is_counted_once_and_by_what_it_went_into(clock):
     clock[0] += 1
   goodput.started()  # Again, which changes nothing.
   spent = goodput.read()
-  assert spent == {'steps': 7, 'start': 2, 'compile': 5, 'data': 3, 'evaluation': 1}
+  found = {kind: seconds for kind, seconds in spent.items() if seconds}
+  assert found == {'steps': 7, 'start': 2, 'compile': 5, 'data': 3, 'evaluation': 1}
   assert sum(spent.values()) == clock[0]
   assert goodput.share() == 7 / 18
   assert line(spent) == 'Goodput 38.9%; compile 27.8%, data 16.7%, start 11.1%, evaluation 5.6%'

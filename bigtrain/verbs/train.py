@@ -25,16 +25,19 @@ def train(
   log_every: int = 50,  # Steps between entries of the journal.
   save_every: int = 0,  # Steps between checkpoints; 0 is about three minutes. The end always saves.
   hang_after: float = 1800.0,  # Seconds a batch or device may take; twice that ends it. 0: ever.
+  norms: bool = False,  # The journal has each layer's norms of gradients, updates and parameters.
   profile: str = '',  # STEP:COUNT traces so many steps of this start, for XProf or Perfetto.
   progress: Literal['auto', 'off'] = 'auto',  # The live line on a terminal, log lines elsewhere.
   record: Record | None = None,
 ) -> None:
   """Trains, evaluates on the way and at the end, and leaves a run in the workdir."""
+  import dataclasses
+
   import jax
   from absl import logging
   from etils import epath
 
-  from bigtrain import compute
+  from bigtrain import agreement, compute
   from bigtrain.checks import check_evals, check_training
   from bigtrain.goodput import line
   from bigtrain.journal import table
@@ -50,8 +53,9 @@ def train(
     )
   if hang_after < 0:
     raise ValueError(f'--hang_after counts seconds, or is 0 for never, got {hang_after}')
+  compute.agree(agreement.facts(experiment, record))
   traced = compute.Profile(profile, workdir)
-  program = Program(experiment, mesh)
+  program = Program(dataclasses.replace(experiment, norms=norms or experiment.norms), mesh)
   program.profile = traced
   check_training(program)
   check_evals(program, experiment.evals)

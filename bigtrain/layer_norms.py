@@ -1,0 +1,35 @@
+"""Norms of gradients, updates and parameters, layer by layer: where training goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from bigtrain.evaluation import Mean
+
+
+def layer_norms(kind: str, tree: Mapping[str, Any]) -> dict[str, Mean]:
+  """Returns the norm of each layer's arrays.
+
+  Args:
+    kind: Of the names that come back: 'grad' gives 'grad_norm/block_0'.
+    tree: Parameters, or what has their paths. What stands at its top are the layers; of a scanned
+      model's stack ('blocks') each entry is one, 'blocks_0', 'blocks_1', ...
+  """
+  norms = {}
+  for name, part in tree.items():
+    if name == 'blocks':
+      squares = [
+        jnp.square(x.astype(jnp.float32)).reshape(len(x), -1) for x in jax.tree.leaves(part)
+      ]
+      norms |= {
+        f'{name}_{i}': jnp.sqrt(square)
+        for i, square in enumerate(sum(square.sum(axis=1) for square in squares))
+      }
+    else:
+      norms[name] = optax.tree.norm(jax.tree.map(lambda x: x.astype(jnp.float32), part))
+  return {f'{kind}_norm/{n}': Mean(total=x, weight=jnp.ones(())) for n, x in norms.items()}
