@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 KINDS = ('steps', 'start', 'compile', 'restart', 'data', 'evaluation', 'save')
+_SHOWN = 0.0005  # Of all time: less would read as 0.0 %.
 
 
 class Goodput:
@@ -60,6 +61,8 @@ class Goodput:
 def line(spent: Mapping[str, float]) -> str:
   """Returns one sentence: the goodput, and where the rest went, the longest first."""
   total = max(sum(spent.values()), 1e-9)
-  rest = sorted(((s, k) for k, s in spent.items() if k != 'steps' and s > 0), reverse=True)
+  rest = sorted(
+    ((s, k) for k, s in spent.items() if k != 'steps' and s >= _SHOWN * total), reverse=True
+  )
   named = ', '.join(f'{kind} {seconds / total:.1%}' for seconds, kind in rest)
   return f'Goodput {spent["steps"] / total:.1%}' + (f'; {named}' if named else '')
