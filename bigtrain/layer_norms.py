@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -12,7 +11,7 @@ import optax
 from bigtrain.evaluation import Mean
 
 
-def layer_norms(kind: str, tree: Mapping[str, Any]) -> dict[str, Mean]:
+def layer_norms(kind: str, tree: Any) -> dict[str, Mean]:
   """Returns the norm of each layer's arrays.
 
   Args:

@@ -189,10 +189,10 @@ def fit(
   periods = [log_every, *(e.every for e in experiment.evals.values() if e.every)]
   returns = 0  # To an older checkpoint.
 
-  def save() -> None:
+  def save(to: Checkpoints) -> None:
     with program.goodput.spending('save'):
       compute.agree({'step': str(step), 'data position': str(position)})
-      checkpoints.save(step, state, position)
+      to.save(step, state, position)
 
   with contextlib.ExitStack() as stack:
     for opened in (journal, bar, *([checkpoints] if checkpoints else [])):
@@ -219,7 +219,7 @@ def fit(
         if checkpoints and save_every and step % save_every == 0:
           history.flush()
           if not history.health.in_a_row:  # What came before trouble stays to go back to.
-            save()
+            save(checkpoints)
       except compute.Stopped:
         continue  # To the test of `stop`.
       except Diverged as error:
@@ -234,7 +234,7 @@ def fit(
 
     history.flush()
     if checkpoints and step:
-      save()
+      save(checkpoints)
       with program.goodput.spending('save'):
         checkpoints.wait()
     if step < experiment.steps:
