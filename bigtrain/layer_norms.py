@@ -22,13 +22,9 @@ def layer_norms(kind: str, tree: Any) -> dict[str, Mean]:
   norms = {}
   for name, part in tree.items():
     if name == 'blocks':
-      squares = [
-        jnp.square(x.astype(jnp.float32)).reshape(len(x), -1) for x in jax.tree.leaves(part)
-      ]
-      norms |= {
-        f'{name}_{i}': jnp.sqrt(square)
-        for i, square in enumerate(sum(square.sum(axis=1) for square in squares))
-      }
+      stacks = [x.astype(jnp.float32).reshape(len(x), -1) for x in jax.tree.leaves(part)]
+      layers = jnp.sqrt(jnp.stack([jnp.square(x).sum(axis=1) for x in stacks]).sum(axis=0))
+      norms |= {f'{name}_{i}': norm for i, norm in enumerate(layers)}
     else:
       norms[name] = optax.tree.norm(jax.tree.map(lambda x: x.astype(jnp.float32), part))
   return {f'{kind}_norm/{n}': Mean(total=x, weight=jnp.ones(())) for n, x in norms.items()}
