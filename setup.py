@@ -39,7 +39,7 @@ setup(
   ],
   extras_require={
     'tpu': ['gcsfs', f'jax[tpu]{JAX}'],  # gcsfs: workdirs and data at gs://.
-    'gpu': [f'jax[cuda12]{JAX}'],
+    'gpu': [f'jax[cuda13]{JAX}'],
     'files': ['sentencepiece', 'soundfile', 'zstandard'],
     'hf': ['huggingface_hub', 'torch', 'transformers'],
     'beam': ['apache-beam'],

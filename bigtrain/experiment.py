@@ -109,6 +109,7 @@ class Experiment:
     swa_start: The first step whose parameters count in an equal average, which evaluation then uses
       (stochastic weight averaging, Izmailov et al. 2018); None is off. After the last step
       BatchNorm's statistics are taken anew.
+    norms: Whether the journal has the norms of gradients, updates and parameters of each layer.
     seed: Decides initialisation and every random number of training.
   """
 
@@ -126,6 +127,7 @@ class Experiment:
   ema: float = 0.0
   param_dtype: str | None = None
   swa_start: int | None = None
+  norms: bool = False
   seed: int = 0
 
   def __post_init__(self):

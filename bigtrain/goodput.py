@@ -1,14 +1,15 @@
 """Goodput: the share of a run's wall time that went into steps which stayed, the rest by name.
 
-Counted from the making of the program, for one attempt; a later attempt's 'start' and 'compile' are
-what the restart took.
+Counted from the making of the program, for one attempt; a later attempt's 'start', 'compile' and
+'restart' (reading the checkpoint) are what the restart took.
 """
 
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-KINDS = ('steps', 'start', 'compile', 'data', 'evaluation', 'end')
+KINDS = ('steps', 'start', 'compile', 'restart', 'data', 'evaluation', 'save', 'end')
+_SHOWN = 0.0005  # Of all time: less would read as 0.0 %.
 
 
 class Goodput:
@@ -26,7 +27,7 @@ class Goodput:
       self._else = 'steps'
 
   def ended(self) -> None:
-    """From here on, time that nothing claims is the end's: saving, and telling trackers."""
+    """From here on, time that nothing claims is the end's: telling trackers, and the like."""
     self._settle(self._else)
     self._else = 'end'
 
@@ -65,6 +66,8 @@ class Goodput:
 def line(spent: Mapping[str, float]) -> str:
   """Returns one sentence: the goodput, and where the rest went, the longest first."""
   total = max(sum(spent.values()), 1e-9)
-  rest = sorted(((s, k) for k, s in spent.items() if k != 'steps' and s > 0), reverse=True)
+  rest = sorted(
+    ((s, k) for k, s in spent.items() if k != 'steps' and s >= _SHOWN * total), reverse=True
+  )
   named = ', '.join(f'{kind} {seconds / total:.1%}' for seconds, kind in rest)
   return f'Goodput {spent["steps"] / total:.1%}' + (f'; {named}' if named else '')

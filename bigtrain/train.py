@@ -27,6 +27,7 @@ from bigtrain.health import Diverged
 from bigtrain.history import History
 from bigtrain.iteration import Checkpoints
 from bigtrain.journal import Journal
+from bigtrain.layer_norms import layer_norms
 from bigtrain.progress import Progress
 from bigtrain.refresh import refreshed
 from bigtrain.state import TrainState, bind, merge, split
@@ -93,6 +94,9 @@ def train_step(
     ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), ema, trained)
   norm = optax.tree.norm(grads)
   means['grad_norm'] = Mean(total=norm, weight=jnp.ones(()))
+  if experiment.norms:
+    for kind, tree in (('grad', grads), ('update', updates), ('param', trained)):
+      means |= layer_norms(kind, tree)
   if experiment.schedule:
     rate = jnp.asarray(experiment.schedule(state.step), jnp.float32)
     means['learning_rate'] = Mean(total=rate, weight=jnp.ones(()))
@@ -177,7 +181,8 @@ def fit(
   experiment = program.experiment
   checkpoints = Checkpoints(workdir) if workdir else None
   iterator = experiment.data.iterator(jax.process_index(), jax.process_count())
-  newest = checkpoints.newest(program.shapes) if checkpoints else None
+  with program.goodput.spending('restart'):
+    newest = checkpoints.newest(program.shapes) if checkpoints else None
   if newest is None:
     step, state = 0, program.start()
     if workdir:
@@ -193,6 +198,12 @@ def fit(
   history = History(journal, bar, program.meter(), log_every, position['step'] - step)
   periods = [log_every, *(e.every for e in experiment.evals.values() if e.every)]
   returns = 0  # To an older checkpoint.
+
+  def save(to: Checkpoints) -> None:
+    with program.goodput.spending('save'):
+      compute.agree({'step': str(step), 'data position': str(position)})
+      to.save(step, state, position)
+
   with contextlib.ExitStack() as stack:
     for opened in (journal, bar, *([checkpoints] if checkpoints else [])):
       stack.callback(opened.close)
@@ -220,7 +231,7 @@ def fit(
         if checkpoints and save_every and step % save_every == 0:
           history.flush()
           if not history.health.in_a_row:  # What came before trouble stays to go back to.
-            checkpoints.save(step, state, position)
+            save(checkpoints)
       except compute.Stopped:
         continue  # To the test of `stop`.
       except Diverged as error:
@@ -236,8 +247,9 @@ def fit(
     history.flush()
     program.goodput.ended()
     if checkpoints and step:
-      checkpoints.save(step, state, position)
-      checkpoints.wait()
+      save(checkpoints)
+      with program.goodput.spending('save'):
+        checkpoints.wait()
     if step < experiment.steps:
       return Run(state, step, {}, stop.exit_code)
     try:  # What is touched once: skipped where an earlier run has the figures of this very step.

@@ -26,6 +26,7 @@ def experiment(
   hidden: int = 8192,
   scan: bool = True,  # Layers compiled once.
   remat: str = 'full',  # What the backward pass computes again: none, dots, weight_dots, full.
+  quantise: str = '',  # Products of 8-bit numbers, through qwix: int8 or fp8; empty is bfloat16.
   chunks: int = 8,  # Pieces of the sequence whose logits exist at a time.
   steps: int = 167_000,  # 22 billion tokens, 20 a parameter (Hoffmann et al. 2022).
   lr: float = 4e-4,  # At the peak of the schedule.
@@ -44,6 +45,7 @@ def experiment(
     vocab=vocab, depth=depth, width=width, heads=heads, kv_heads=kv_heads, hidden=hidden,
     feed='swiglu', qk_norm=False, init_scale=0.02, scan=scan, remat=remat, dtype='bfloat16',
   )  # fmt: skip
+  model = architecture.quantised(model, quantise)
 
   # Schedule.
   schedule = tuning.warmup_cosine(lr, steps, warmup=min(2000, steps // 10))

@@ -26,6 +26,7 @@ def experiment(
   hidden: int = 14_336,
   scan: bool = True,  # Layers compiled once.
   remat: str = 'full',  # What the backward pass computes again: none, dots, weight_dots, full.
+  quantise: str = '',  # Products of 8-bit numbers, through qwix: int8 or fp8; empty is bfloat16.
   chunks: int = 16,  # Pieces of the sequence whose logits exist at a time.
   steps: int = 76_500,  # 160 billion tokens, 20 a parameter (Hoffmann et al. 2022).
   lr: float = 3e-4,  # At the peak of the schedule.
@@ -45,6 +46,7 @@ def experiment(
     feed='swiglu', qk_norm=False, rotary_base=500_000.0, norm_epsilon=1e-5, init_scale=0.02,
     scan=scan, remat=remat, dtype='bfloat16',
   )  # fmt: skip
+  model = architecture.quantised(model, quantise)
 
   # Schedule.
   schedule = tuning.warmup_cosine(lr, steps, warmup=min(2000, steps // 10))

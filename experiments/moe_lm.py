@@ -3,8 +3,8 @@
 python -m experiments.moe_lm compile --topology=v5p:2x2x4 --mesh=fsdp:2,expert:8
 python -m experiments.moe_lm --workdir=gs://BUCKET/moe_lm --records=FOLDER
 
-Traced in 4 s on 2 CPU cores. For v5e:4x4 (--mesh=fsdp:2,expert:8) the compiler asks for 36.05 GiB a
-device and refuses: products of sorted tokens are not spread over devices. It was not trained.
+Traced in 4 s on 2 CPU cores. On v5e:4x4 (--mesh=fsdp:2,expert:8) the compiler asked for 36.05 GiB a
+device before sorted tokens were spread over the devices; it was not compiled since, nor trained.
 """
 
 import functools

@@ -33,7 +33,8 @@ def test_time_is_counted_once_and_by_what_it_went_into(clock):
   goodput.ended()
   clock[0] += 2
   spent = goodput.read()
-  assert spent == {'steps': 7, 'start': 2, 'compile': 5, 'data': 3, 'evaluation': 1, 'end': 2}
+  found = {kind: seconds for kind, seconds in spent.items() if seconds}
+  assert found == {'steps': 7, 'start': 2, 'compile': 5, 'data': 3, 'evaluation': 1, 'end': 2}
   assert sum(spent.values()) == clock[0]
   assert goodput.share() == 7 / 20
   said = 'Goodput 35.0%; compile 25.0%, data 15.0%, start 10.0%, end 10.0%, evaluation 5.0%'

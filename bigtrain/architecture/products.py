@@ -28,6 +28,7 @@ def product(x: jax.Array, kernel: Any) -> jax.Array:
   On TPU the compiler would compute nonlinearities again inside of each product that takes them,
   where they cost more than to write and to read them: x and its gradient are settled before.
   """
+  # Called by a plain function, whose code `quantised` can replace.
   own = getattr(kernel, 'multiplied', None)
   return _product(x, kernel) if own is None else own(x)
 

@@ -4,9 +4,9 @@ backends: what differs between CPU, GPU and TPU, decided here and nowhere else
 meshes: devices as a grid with named axes, and how batches lie on it
 partitions: which axis of which array lies on which axis of the mesh
 offloading: state in the host's memory
-flops: what a step costs, and what the chip could do
 rounding: bfloat16 parameters
 hosts: how the hosts of a run find each other
+agreement: whether they run the same code, flags and data
 flops, chips: what a step costs, and what the chip could do
 topologies: devices that are not here, to compile for
 hlo, program_costs, roofline: what a compiled program moves, and how long that takes
@@ -18,6 +18,7 @@ watchdogs: waits that never end
 from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
+  from bigtrain.compute.agreement import agree as agree
   from bigtrain.compute.backends import compiler_options as compiler_options
   from bigtrain.compute.backends import options_to_run_once as options_to_run_once
   from bigtrain.compute.backends import start as start

@@ -93,14 +93,19 @@ def read_costs(text: str, devices: Sequence[Any], largest: int = 8) -> Costs:
 def _collective(
   program: Program, name: str, instruction: Instruction, times: float, slices: list[int]
 ) -> Collective | None:
-  kind = instruction.opcode.removesuffix('-start').removeprefix('ragged-')
+  # Between slices a TPU's program hands arrays to its hosts, who exchange them.
+  by_hosts = re.search(r'_xla_megascale_transfer_type="(\w+)"', instruction.rest)
+  if by_hosts and instruction.opcode == 'send':
+    kind, n, across = by_hosts[1].lower().replace('_', '-'), len(set(slices)), True
+  else:
+    kind = instruction.opcode.removesuffix('-start').removeprefix('ragged-')
+    if kind == 'all-reduce' and 'reduce-scatter' in name:
+      kind = 'reduce-scatter'  # As a TPU's compiler writes it: a sum of which a part is kept.
+    groups = list(_groups(instruction.rest, len(slices)))
+    n = max((len(group) for group in groups), default=len(slices))
+    across = any(len({slices[i] for i in group if i < len(slices)}) > 1 for group in groups)
   if kind not in KINDS:
     return None
-  if kind == 'all-reduce' and 'reduce-scatter' in name:
-    kind = 'reduce-scatter'  # As a TPU's compiler writes it: a sum of which a part is kept.
-  groups = list(_groups(instruction.rest, len(slices)))
-  n = max((len(group) for group in groups), default=len(slices))
-  across = any(len({slices[i] for i in group if i < len(slices)}) > 1 for group in groups)
   given = sum(array_bytes(shape) for shape in program.shapes(name, instruction))
   share = (n - 1) / n
   sent = {

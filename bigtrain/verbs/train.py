@@ -29,17 +29,20 @@ def train(
   save_every: int = 0,  # Steps between checkpoints; 0 is about three minutes. The end always saves.
   hang_after: float = 1800.0,  # Seconds a batch or device may take; twice that ends it. 0: ever.
   leaks: Literal['warn', 'refuse', 'off'] = 'warn',  # Of records both trained on and evaluated.
+  norms: bool = False,  # The journal has each layer's norms of gradients, updates and parameters.
   profile: str = '',  # STEP:COUNT traces so many steps of this start, for XProf or Perfetto.
   progress: Literal['auto', 'off'] = 'auto',  # The live line on a terminal, log lines elsewhere.
   trackers: tuple[str, ...] = ('tensorboard',),  # Also wandb, mlflow and trackio, if installed.
   record: Record | None = None,
 ) -> None:
   """Trains, evaluates on the way and at the end, and leaves a run in the workdir."""
+  import dataclasses
+
   import jax
   from absl import logging
   from etils import epath
 
-  from bigtrain import architecture, compute, lineage
+  from bigtrain import agreement, architecture, compute, lineage
   from bigtrain.checks import check_evals, check_space, check_training
   from bigtrain.evaluation import looks, note_test
   from bigtrain.goodput import line
@@ -65,8 +68,9 @@ def train(
     experiment = lineage.forked(experiment, workdir, init, keep=init_keep, rename=init_rename)
   elif init_keep or init_rename:
     raise ValueError('--init_keep and --init_rename are rules for --init: name a run there')
+  compute.agree(agreement.facts(experiment, record))
   traced = compute.Profile(profile, workdir)
-  program = Program(experiment, mesh)
+  program = Program(dataclasses.replace(experiment, norms=norms or experiment.norms), mesh)
   program.profile = traced
   check_training(program)
   check_evals(program, experiment.evals)

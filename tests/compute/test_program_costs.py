@@ -91,6 +91,21 @@ def test_an_exchange_that_leaves_its_slice_is_counted_apart():
   assert compute.read_costs(text, near).sent(across=True) == 0
 
 
+def test_what_hosts_exchange_between_slices_is_counted():
+  text = """
+ENTRY %main (p: f32[1000]) -> f32[1000] {
+  %p = f32[1000]{0} parameter(0)
+  %first = token[] after-all()
+  %send = (f32[1000]{0}, u32[], token[]) send(%p, %first), channel_id=3, is_host_transfer=true, \
+frontend_attributes={_xla_megascale_target="{1,2}x{0:3}",_xla_megascale_transfer_type="ALL_REDUCE"}
+  ROOT %recv = (f32[1000]{0}, u32[], token[]) recv(%first), channel_id=4, is_host_transfer=true, \
+frontend_attributes={_xla_megascale_transfer_type="ALL_REDUCE"}
+}
+"""
+  (found,) = compute.read_costs(text, SLICES).collectives
+  assert (found.kind, found.sent, found.across) == ('all-reduce', 2 * 4000 / 2, True)
+
+
 def test_what_is_no_program_is_refused():
   with pytest.raises(ValueError, match='holds no HLO module'):
     Program('func.func @main()')
