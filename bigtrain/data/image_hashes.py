@@ -3,10 +3,10 @@
 Both steps allow for a crop or shift of up to 7 % a side, stretching by up to 16 %, another
 brightness and contrast, and re-encoding; not for mirroring or turning. The defaults were set on
 Fashion-MNIST, where pictures of one kind are most alike: of planted copies 95 % and more are found,
-and of pictures that are none hardly one in 1,500. Of the cuttings of two photographs, 64 pixels a
-side and 32, crops are found in 1.00 and 1.00 of all cases, shifts in 1.00 and 1.00, another
-brightness in 0.97 and 0.98, with no alarm; JPEG at quality 60, which leaves little of a plain patch
-so small, in 0.82 and 0.52.
+and in 5,000 pictures 6 alarms, of which 4 show one article twice to the eye. Of the cuttings of two
+photographs, 64 pixels a side and 32, crops and shifts are found in 1.00 of all cases, another
+brightness in 0.94 and 0.95, with no alarm; JPEG at quality 60, which leaves little of a plain patch
+so small, in 0.81 and 0.50.
 
 Candidates come from a DCT hash (the lowest frequencies of a small grey picture) kept as numbers
 rather than bits. A crop moves such a hash along directions that are known in advance, so each
