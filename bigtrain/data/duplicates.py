@@ -14,7 +14,7 @@ One word in ten replaced in 200 leaves 0.65 of the word pairs (of triples 0.54, 
 short text inside a long one is no near copy: `drop_contaminated` finds quotations.
 
 Memory: 0.5 kB a text, 0.2 kB a picture, and the candidates, whatever the records hold. Time grows
-with the texts, but with the square of the pictures (10,000 take 25 s on one core).
+with the number of texts, and with the number of pictures to the power of 1.5.
 """
 
 import dataclasses

@@ -157,7 +157,11 @@ def _values(place: str, name: str, table: Any, missing: float | None) -> np.ndar
 
   column = table.column(name)
   kind = column.type.value_type if types.is_dictionary(column.type) else column.type
-  if types.is_string(kind) or types.is_large_string(kind) or types.is_null(kind):
+  if types.is_null(kind):  # Neither numbers nor texts, and of no use as either.
+    raise ValueError(
+      f'{place}: column {name!r} holds no value in any row: leave it out by columns=[...]'
+    )
+  if types.is_string(kind) or types.is_large_string(kind):
     return sources.text_array(['' if value is None else value for value in column.to_pylist()])
   if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)):
     raise ValueError(

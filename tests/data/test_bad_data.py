@@ -2,6 +2,8 @@
 
 import gzip
 import pathlib
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -31,6 +33,17 @@ def file(folder, name, content):
   path.parent.mkdir(parents=True, exist_ok=True)
   path.write_bytes(content)
   return path
+
+
+def bomb(folder):
+  """Writes a small PNG that would unfold to 400 million pixels."""
+  header = struct.pack('>IIBBBBB', 20_000, 20_000, 8, 0, 0, 0, 0)
+  chunks = [(b'IHDR', header), (b'IDAT', zlib.compress(b'0')), (b'IEND', b'')]
+  packed = [
+    struct.pack('>I', len(own)) + kind + own + struct.pack('>I', zlib.crc32(kind + own))
+    for kind, own in chunks
+  ]
+  return file(folder, 'a/bomb.png', b'\x89PNG\r\n\x1a\n' + b''.join(packed)).parent.parent
 
 
 ONE = {'x': np.zeros(3, np.float32), 'label': 1}
@@ -191,6 +204,10 @@ CASES = {
     lambda f: (file(f, 'ant/a.png', b'\x89PNG'), data.image_folder(f)[0]),
     ['a.png', 'cannot read', 'drop it'],
   ),
+  'image bomb': (
+    lambda f: data.image_folder(bomb(f))[0],
+    ['bomb.png', 'cannot read', '400000000', 'drop it'],
+  ),
   'not ArrayRecord': (
     lambda f: data.array_records(file(f, 'a.array_record', b'text'), dict)[0],
     ['a.array_record', 'ArrayRecordWriter'],
@@ -199,6 +216,22 @@ CASES = {
   'ragged CSV': (
     lambda f: data.csv(file(f, 'a.csv', b'x,y\n1,2\n1,2,3\n')),
     ['a.csv', 'cannot read', 'repair'],
+  ),
+  'CSV that is not UTF-8': (
+    lambda f: data.csv(file(f, 'a.csv', b'x,y\n1,\xff\n')),
+    ["'y'", 'binary', 'convert'],
+  ),
+  'CSV that was cut': (
+    lambda f: data.csv(file(f, 'a.csv.gz', gzip.compress(b'x\n' + b'12345\n' * 99)[:-12])),
+    ['a.csv.gz', 'cannot read', 'repair'],
+  ),
+  'CSV that becomes text': (
+    lambda f: (file(f, 'a.csv', b'x\n1\n'), file(f, 'b.csv', b'x\na\n'), data.csv(f)),
+    ['differ in types', 'one schema'],
+  ),
+  'column of NaN': (
+    lambda f: data.csv(file(f, 'a.csv', b'x,y\n1,nan\n2,nan\n')),
+    ["'y'", 'no value', 'columns='],
   ),
   'CSV without rows': (lambda f: data.csv(file(f, 'a.csv', b'x,y\n')), ['no row']),
   'CSV that is empty': (lambda f: data.csv(file(f, 'a.csv', b'')), ['a.csv', 'cannot read']),

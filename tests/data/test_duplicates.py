@@ -161,6 +161,17 @@ def test_pictures_of_one_kind_are_no_copies(pictures):
   assert find_duplicates(data.arrays(image=pictures)).report['near'] <= 1
 
 
+def test_cells_hide_hardly_a_pair(pictures, monkeypatch):
+  some = pictures[:500]
+  hashed = image_hashes.hashes(image_hashes.thumbnails(some))
+  found = []
+  for few in (500, 0):
+    monkeypatch.setattr(image_hashes, '_FEW', few)
+    pairs = image_hashes.candidates(lambda rows: some[rows], hashed, np.full(500, -1))
+    found.append(set(map(tuple, pairs.tolist())))
+  assert len(found[0] & found[1]) >= 0.98 * len(found[0]) > 1000
+
+
 class Records(list):
   """A source without columns, whose pictures differ in size."""
 
