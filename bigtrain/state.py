@@ -53,7 +53,11 @@ def init(experiment: Experiment, batch: Batch) -> TrainState:
   made = {}
 
   def apply(*args, mutable=(), **kwargs):
-    output, variables = experiment.model.init_with_output(key, *args, train=False, **kwargs)
+    # What is sown shows where it is asked for, as in training; Flax leaves some of it out here.
+    options = {'mutable': True} if mutable else {}
+    output, variables = experiment.model.init_with_output(
+      key, *args, train=False, **options, **kwargs
+    )
     sown = {name: variables.get(name, {}) for name in mutable}
     kept = {name: variables[name] for name in variables if name not in SOWN}
     made.update(traverse.flatten_dict(kept))

@@ -7,6 +7,7 @@ heads that answer (H / G of the former share one), K width of a head.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -41,6 +42,8 @@ class SelfAttention(nn.Module):
   Where all heads have keys of their own and fill the width, queries, keys and values come from one
   stack of matrices 'qkv' [3, D, D]; otherwise from 'q' [D, H K] and 'kv' [2, D, G K]. In a stack an
   optimiser for matrices sees each of them.
+
+  Where `apply` is asked for 'intermediates', the weights of attention are among them.
 
   Attributes:
     heads: H.
@@ -130,6 +133,8 @@ class SelfAttention(nn.Module):
       seen['segments'] = (jnp.ones((B, L), jnp.int32), slots.filled.astype(jnp.int32))
     if train and self.attention_dropout:
       seen['drop'] = nn.Dropout(self.attention_dropout, deterministic=False)
+    if self.is_mutable_collection('intermediates'):  # Somebody asked to see the weights.
+      seen['drop'] = self._sowing(seen.get('drop', lambda weights: weights))
     y_BLHK = attention(
       q_BLHK, k_BLGK, v_BLGK, causal=self.causal, window=self.window, bias=bias, scale=self.scale,
       soft_cap=self.soft_cap, **seen,
@@ -139,6 +144,15 @@ class SelfAttention(nn.Module):
     )
     y_BLD = layer(y_BLHK.reshape(B, L, H * K))
     return nn.Dropout(self.dropout, deterministic=not train)(y_BLD)
+
+  def _sowing(self, drop: Callable[[jax.Array], jax.Array]) -> Callable[[jax.Array], jax.Array]:
+    """Returns `drop`, which sows the weights [B, H, L, M] before as 'attention'."""
+
+    def sow(weights_BHLM: jax.Array) -> jax.Array:
+      self.sow('intermediates', 'attention', weights_BHLM)
+      return drop(weights_BHLM)
+
+    return sow
 
   def _sizes(self, D: int) -> tuple[int, int, int]:
     """Returns H, G and K."""

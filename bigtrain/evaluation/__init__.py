@@ -82,5 +82,6 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.slices import Sliced as Sliced
   from bigtrain.evaluation.slices import by_slice as by_slice
   from bigtrain.evaluation.sown import with_sown as with_sown
+  from bigtrain.evaluation.teachers import taught as taught
   from bigtrain.evaluation.texts import edit_distance as edit_distance
   from bigtrain.evaluation.texts import text_scores as text_scores

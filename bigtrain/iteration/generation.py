@@ -35,8 +35,8 @@ def generate(
   Args:
     decode: `decode(variables, cache, tokens [B, L]) -> logits [B, L, V], cache`.
     variables: Of the model.
-    new_cache: `new_cache(texts, slots)` gives an empty cache.
-    prompt_BL: Integers, at least one a text.
+    new_cache: `new_cache(texts, slots)` gives an empty cache; None where the first call makes it.
+    prompt_BL: int32, at least one a text; an array of several devices is worked on by these.
     tokens: How many to generate at most.
     draw: `draw(keys [B], logits [B, V]) -> tokens [B]`, such as `sample`.
     seed: Of the draws.
@@ -45,12 +45,17 @@ def generate(
   Raises:
     ValueError: There is no prompt, or a count is below 1.
   """
-  if min(prompt_BL.shape) < 1 or tokens < 1 or chunk < 1:
+  check_counts(prompt_BL, tokens, chunk)
+  return _chunks(decode, variables, new_cache, prompt_BL, tokens, draw, seed, min(chunk, tokens))
+
+
+def check_counts(prompt_BL: np.ndarray, tokens: int, several: int) -> None:
+  """Raises ValueError unless there are texts, a prompt, and tokens to make in chunks or beams."""
+  if min(prompt_BL.shape) < 1 or tokens < 1 or several < 1:
     raise ValueError(
       'generation takes at least one text, one token of prompt, one token to make and one of a '
-      f'chunk, got a prompt {list(prompt_BL.shape)}, tokens={tokens} and chunk={chunk}'
+      f'chunk or beam, got a prompt {list(prompt_BL.shape)}, {tokens} tokens and {several}'
     )
-  return _chunks(decode, variables, new_cache, prompt_BL, tokens, draw, seed, min(chunk, tokens))
 
 
 def _chunks(decode, variables, new_cache, prompt_BL, tokens, draw, seed, chunk):
@@ -77,24 +82,7 @@ def _chunks(decode, variables, new_cache, prompt_BL, tokens, draw, seed, chunk):
 
   # The last chunk is as long as the others, so that one program serves; the rest is cut off.
   slots = length + -(-tokens // chunk) * chunk
-  cache, token_B = begin(variables, new_cache(texts, slots), jnp.asarray(prompt_BL, jnp.int32))
+  cache, token_B = begin(variables, new_cache(texts, slots), prompt_BL)
   for place in range(0, tokens, chunk):
     cache, token_B, out_BN = go_on(variables, cache, token_B, jnp.int32(place))
     yield np.asarray(out_BN)[:, : tokens - place]
-
-
-def settled(text: str, stop: str, ended: bool) -> tuple[str, bool]:
-  """Returns what of a growing text can be shown, and whether the stop string ended it.
-
-  Args:
-    text: All of it so far.
-    stop: Ends the text, and is not part of it; '' is none.
-    ended: Whether no more comes. Until then what may be the beginning of the stop string, or a
-      character in pieces (U+FFFD), is held back.
-  """
-  if stop and stop in text:
-    return text[: text.index(stop)], True
-  if not ended:
-    held = next((n for n in range(len(stop) - 1, 0, -1) if text.endswith(stop[:n])), 0)
-    text = text[: len(text) - held].rstrip('\ufffd')
-  return text, False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bigtrain.verbs.train import prepare as prepare
 
@@ -21,9 +21,12 @@ def generate(
   top_k: int = 0,  # Only so many of the likeliest tokens; 0 is all.
   top_p: float = 1.0,  # Only the likeliest tokens that have this probability together.
   min_p: float = 0.0,  # Only tokens at least so likely, as a share of the likeliest.
+  beams: int = 0,  # Search for the likeliest text among so many at a time, in place of drawing.
   sampling_seed: int = 0,  # Of the draws; --seed is the experiment's own.
-  stop: str = '',  # A string that ends the text; \n and \t are understood.
+  stop: tuple[str, ...] = (),  # Strings that end the text; \n and \t are understood.
   samples: int = 1,  # Texts; one is shown as it comes, several when all are done.
+  out: str = '',  # A new file of JSON lines for the texts, as data.json_lines reads them.
+  mesh: str = '',  # Devices by axis, such as data:2,fsdp:-1; empty is the first device alone.
 ) -> list[str]:
   """Writes text after a prompt, and returns what was written."""
   import functools
@@ -33,74 +36,69 @@ def generate(
   import numpy as np
   from etils import epath
 
-  from bigtrain import architecture, iteration, trained
+  from bigtrain import architecture, iteration
+  from bigtrain.writers import Writer, texts_file
 
-  model, kind = experiment.model, type(experiment.model).__name__
-  if not isinstance(model, architecture.DecoderLM):
-    raise ValueError(f'{kind} keeps no cache to write from: generate needs a DecoderLM')
-  source = getattr(experiment.data, 'source', None)
-  tokenizer = getattr(source, 'tokenizer', None)
-  if tokenizer is None:
-    raise ValueError('the training data has no tokenizer, so tokens are no text: use data.pack')
-  if tokens < 1 or samples < 1:
-    raise ValueError(f'--tokens and --samples must be at least 1, got {tokens} and {samples}')
-  for name, content in getattr(source, 'files', {}).items():
-    kept = epath.Path(workdir) / name
-    if kept.exists() and kept.read_bytes() != content:
-      raise ValueError(f'{kept} is not the tokenizer that the data gives now: bring back the data')
-  # A document follows the end of another one in training, so it does here.
-  begin = [] if tokenizer.end is None else [tokenizer.end]
-  ids = np.array([*begin, *tokenizer.encode(prompt)], np.int32)
-  if not len(ids):
-    raise ValueError('this tokenizer has no token that begins a text: give --prompt')
-  if model.position == 'learned' and len(ids) + tokens > (model.length or 0):
+  decode, begin = architecture.cached_decode(experiment.model)
+  if tokens < 1 or samples < 1 or beams < 0:
     raise ValueError(
-      f'the model learned {model.length} positions, and the prompt takes {len(ids)} of them: '
-      f'lower --tokens={tokens} to {(model.length or 0) - len(ids)} or less'
+      f'--tokens and --samples must be at least 1, and --beams 0 or more, got {tokens}, {samples} '
+      f'and {beams}'
     )
-  stop = stop.replace('\\n', '\n').replace('\\t', '\t')
+  writer = Writer.of(experiment, workdir, prompt, tokens)
+  stop = tuple(word.replace('\\n', '\n').replace('\\t', '\t') for word in stop)
+  streams = [iteration.TextStream(writer.tokenizer.decode, stop) for _ in range(samples)]
   draw = functools.partial(
     iteration.sample, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p
   )
-  jax.eval_shape(draw, jax.random.split(jax.random.key(0), 1), np.zeros((1, model.vocab)))
-
-  def decode(variables, cache, tokens_BL):
-    variables = {**variables, 'cache': cache}
-    logits, changed = model.apply(variables, tokens_BL, method='decode', mutable=['cache'])
-    return logits, changed['cache']
-
-  chunks = iteration.generate(
-    decode, jax.device_put(trained.variables(experiment, workdir, step)),
-    functools.partial(architecture.init_cache, model), np.tile(ids, (samples, 1)),
-    tokens=tokens, draw=draw, seed=sampling_seed,
-  )  # fmt: skip
-  written = [np.zeros(0, np.int32)] * samples
-  texts, done = [''] * samples, [False] * samples
-  if samples == 1:
-    print(prompt, end='', flush=True)
-  for chunk in chunks:
-    for i, row in enumerate(chunk):
-      if done[i]:
-        continue
-      ends = np.flatnonzero(row == tokenizer.end) if tokenizer.end is not None else []
-      written[i] = np.concatenate([written[i], row[: ends[0]] if len(ends) else row])
-      over = bool(len(ends)) or len(written[i]) == tokens
-      text, stopped = iteration.settled(tokenizer.decode(written[i]), stop, over)
-      done[i] = over or stopped
-      if samples == 1:
-        print(text[len(texts[i]) :], end='', flush=True)
-      texts[i] = text
-    if all(done):
-      break
-  if samples == 1:
+  jax.eval_shape(draw, jax.random.split(jax.random.key(0), 1), np.zeros((1, writer.model.vocab)))
+  file = texts_file(out) if out else None
+  decode, begin = architecture.cached_decode(writer.model)
+  devices, variables, ids = writer.placed(experiment, workdir, step, samples, mesh)
+  with jax.set_mesh(devices):
+    if beams:
+      found, _ = iteration.beam_search(
+        decode, variables, begin, ids, tokens=tokens, beams=beams, end=writer.tokenizer.end
+      )
+      chunks: Any = [found[:, 0]]
+    else:
+      chunks = iteration.generate(
+        decode, variables, begin, ids, tokens=tokens, draw=draw, seed=sampling_seed
+      )
+    alone = samples == 1
+    if alone:
+      print(prompt, end='', flush=True)
+    left, done = tokens, [False] * samples
+    for chunk in chunks:
+      left -= chunk.shape[1]
+      for i, row in enumerate(chunk):
+        if done[i]:
+          continue
+        ends = (
+          np.flatnonzero(row == writer.tokenizer.end) if writer.tokenizer.end is not None else []
+        )
+        over = bool(len(ends)) or left <= 0
+        shown = streams[i].add(row[: ends[0]] if len(ends) else row, over)
+        done[i] = over or streams[i].stopped
+        if alone:
+          print(shown, end='', flush=True)
+      if all(done):
+        break
+  texts = [stream.text for stream in streams]
+  if file is not None:
+    file([prompt + text for text in texts])
+  if alone:
     print()
-  else:
+  elif not out:
     for i, text in enumerate(texts):
       print(f'--- {i + 1} of {samples} ---\n{prompt}{text}')
   drawn = f'temperature {temperature:g}, top_k {top_k}, top_p {top_p:g}, min_p {min_p:g}'
+  drawn = f'{beams} beams' if beams else drawn
   step = iteration.Checkpoints(workdir).choose(step)
   with (epath.Path(workdir) / 'samples.jsonl').open('a') as file:  # For `report`.
     for text in texts:
       row = {'step': step, 'drawn': drawn, 'prompt': prompt, 'text': text}
       file.write(json.dumps(row) + '\n')
+  if out:
+    print(f'The texts: {out}')
   return texts

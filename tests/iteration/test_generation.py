@@ -1,6 +1,7 @@
 """Sampling by its definition, and generation by the model's own forward pass."""
 
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +22,8 @@ def variables():
   return initialised(MODEL, PROMPT)
 
 
-def written(variables, draw, prompt=PROMPT, **options):
-  def decode(variables, cache, tokens):
-    variables = {**variables, 'cache': cache}
-    logits, changed = MODEL.apply(variables, tokens, method='decode', mutable=['cache'])
-    return logits, changed['cache']
-
-  start = functools.partial(architecture.init_cache, MODEL)
+def written(variables, draw, prompt=PROMPT, model=MODEL, **options):
+  decode, start = architecture.cached_decode(model)
   return np.concatenate(
     list(iteration.generate(decode, variables, start, prompt, draw=draw, **options)), 1
   )
@@ -95,10 +91,38 @@ def test_a_text_depends_on_its_seed_and_row_alone(variables):
   assert (whole != written(variables, iteration.sample, tokens=7, chunk=3, seed=1)).any()
 
 
-def test_nothing_is_shown_that_may_yet_be_taken_back():
-  assert iteration.settled('a\nb\n\nc', '\n\n', False) == ('a\nb', True)
-  assert iteration.settled('a\n', '\n\n', False) == ('a', False)
-  assert iteration.settled('a\n', '\n\n', True) == ('a\n', False)
-  assert iteration.settled('a\ufffd', '', False) == ('a', False)
+def test_a_prompt_is_needed():
   with pytest.raises(ValueError, match='at least one text'):
     written(None, None, PROMPT[:, :0], tokens=1)
+
+
+def test_a_recurrent_model_goes_on_as_it_would_read_the_whole():
+  model = architecture.RecurrentLM(vocab=VOCAB, depth=1, width=8, kind='gru')
+  variables = initialised(model, PROMPT)
+  got = written(variables, functools.partial(iteration.sample, temperature=0.0), model=model,
+                tokens=4, chunk=3)  # fmt: skip
+  text = np.c_[PROMPT, got]
+  logits = model.apply(variables, text, train=False)
+  np.testing.assert_array_equal(got, logits[:, 2:-1].argmax(-1))
+
+
+@pytest.mark.parametrize('end', [None, 3])
+def test_enough_beams_find_the_likeliest_of_all_texts(variables, end):
+  decode, start = architecture.cached_decode(MODEL)
+  best, scores = iteration.beam_search(
+    decode, variables, start, PROMPT, tokens=3, beams=VOCAB**2, end=end, length_power=0.5
+  )
+  every = np.array(list(itertools.product(range(VOCAB), repeat=3)))
+  for row, prompt in enumerate(PROMPT):
+    text = np.c_[np.tile(prompt, (len(every), 1)), every]
+    logs = jax.nn.log_softmax(MODEL.apply(variables, text, train=False))[:, 2:-1]
+    logs = np.take_along_axis(np.asarray(logs), every[..., None], -1)[..., 0]
+    counts = np.ones_like(every)
+    if end is not None:
+      counts = np.cumsum(every == end, -1) - (every == end) == 0  # Up to the first end.
+    total = (logs * counts).sum(-1) / counts.sum(-1) ** 0.5
+    place = total.argmax()
+    np.testing.assert_allclose(scores[row, 0], total[place], rtol=1e-5)
+    kept = counts[place].astype(bool)
+    np.testing.assert_array_equal(best[row, 0][kept], every[place][kept])
+    assert (np.diff(scores[row]) <= 0).all()
