@@ -207,7 +207,7 @@ def resnet(width: int, stages: int) -> Net:
       x = net.get_submodule(name)(x)
     return net.head(x.mean((2, 3)))
 
-  net = Net(
+  net: Any = Net(
     call, stem=nn.Conv2d(3, width, 3, 1, 1, bias=False), stem_norm=nn.BatchNorm2d(width), **blocks,
     head=nn.Linear(width * 2 ** (stages - 1), 10),
   )  # fmt: skip
@@ -242,7 +242,7 @@ def convnext(widths: tuple[int, int], blocks: int) -> Net:
       x = get(name)(x)
     return net.head(net.out_norm(x.mean((2, 3))))
 
-  net = Net(
+  net: Any = Net(
     call, embed=nn.Conv2d(3, widths[0], 2, 2), embed_norm=nn.LayerNorm(widths[0], 1e-6),
     **{name: ConvNeXtBlock(widths[0]) for name in first},
     stage_1_norm=nn.LayerNorm(widths[0], 1e-6), stage_1_halve=nn.Conv2d(*widths, 2, 2),

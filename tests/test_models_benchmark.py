@@ -1,6 +1,7 @@
 """Both sides of benchmarks/models.py are the same model."""
 
 import importlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -20,7 +21,8 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in models.FAMILIES i
 @pytest.mark.parametrize('name', [*QUICK, *SLOW])
 def test_both_sides_have_the_same_parameters_and_the_same_loss(name):
   theirs = importlib.import_module('benchmarks.models_torch')
-  made, batch = models.experiment(name), models.records(name, 2)
+  made = models.experiment(name)
+  batch: Any = models.records(name, 2)
   state = init(made, batch)
   leaves, structure = jax.tree.flatten(state.params)
   rng = np.random.default_rng(0)
