@@ -14,7 +14,7 @@ class Loop:
   """`fit` on a thread of its own: without end and evaluations, for as long as steps are ordered."""
 
   def __init__(self, experiment: Any):
-    self.parameters = 0  # Known after the first block.
+    self.parameters = self.per_dispatch = 0  # Known after the first block.
     self._orders: queue.Queue[int] = queue.Queue()
     self._done: queue.Queue[Exception | None] = queue.Queue()
     data = Gate(experiment.data, self._orders, self._done)
@@ -44,7 +44,7 @@ class Loop:
     try:
       with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as workdir:
         program = Program(self._experiment)
-        self.parameters = program.parameters
+        self.parameters, self.per_dispatch = program.parameters, program.per_dispatch
         fit(program, workdir, progress=False)
     except Ended:
       pass

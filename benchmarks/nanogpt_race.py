@@ -97,11 +97,11 @@ def work(name: str) -> None:
 
 
 class Worker:
-  def __init__(self, name: str):
+  def __init__(self, name: str, module: str = 'benchmarks.nanogpt_race'):
     # Nothing compiled before may be found, or the order of the sides would decide a race.
     self.cache = tempfile.TemporaryDirectory()
     environment = {**os.environ, 'BIGTRAIN_CACHE': self.cache.name}
-    command = [sys.executable, '-m', 'benchmarks.nanogpt_race', f'--worker={name}']
+    command = [sys.executable, '-m', module, f'--worker={name}']
     root = pathlib.Path(__file__).resolve().parents[1]
     pipe = subprocess.PIPE
     self.name = name
