@@ -42,6 +42,7 @@ setup(
     'files': ['sentencepiece', 'soundfile', 'zstandard'],
     'hf': ['huggingface_hub', 'torch', 'transformers'],
     'beam': ['apache-beam'],
+    'lm_eval': ['lm-eval', 'torch', 'transformers'],
     'text': ['sacrebleu'],
     'track': ['mlflow', 'trackio', 'wandb'],
     'tune': ['optuna'],
