@@ -43,6 +43,7 @@ setup(
     'files': ['sentencepiece', 'soundfile', 'zstandard'],
     'hf': ['huggingface_hub', 'torch', 'transformers'],
     'beam': ['apache-beam'],
+    'lm_eval': ['lm-eval', 'torch', 'transformers'],
     'text': ['sacrebleu'],
     'quantise': ['qwix'],
     'track': ['mlflow', 'trackio', 'wandb'],

@@ -68,6 +68,16 @@ def test_folds_are_trained_kept_and_not_trained_again(tmp_path, capsys):
     crossvalidate(build, workdir=f'{place}/fold_0', folds=2)
 
 
+def test_what_is_joined_to_be_dealt_keeps_the_names_that_agree():
+  a, b = (data.arrays(label=[0, 1]) for _ in range(2))
+  for part in (a, b):
+    part.about['classes'] = ('no', 'yes')
+  b.about['features'] = ('x',)
+  about = data.folds(data.mix({'a': a, 'b': b}), 2)[0][0].about
+  assert about['classes'] == ('no', 'yes')
+  assert 'features' not in about
+
+
 def test_what_cannot_be_dealt_is_refused():
   def windows(*, seed: int = 0):
     text = data.pack(data.arrays(text=['some words'] * 20), 8)

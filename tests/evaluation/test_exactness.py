@@ -191,6 +191,37 @@ def test_several_questions_are_scikit_learns():
   assert report['log_loss'] == pytest.approx(nats)
 
 
+def test_several_questions_at_random_are_scikit_learns():
+  for seed in range(100):  # Ties, questions of one answer only, one example, one question.
+    rng = np.random.default_rng(seed)
+    size, classes = int(rng.choice([1, 2, 9, 60])), int(rng.integers(1, 4))
+    label = (rng.random((size, classes)) < rng.random(classes)).astype(float)
+    logit = np.round(rng.normal(size=(size, classes)), 1)
+    report = evaluation.MultiLabel(**QUICK).report({'logit': logit, 'label': label})
+    said = logit > 0
+    areas, precisions = [math.nan], [math.nan]
+    for yes, line in zip(label.T, logit.T, strict=True):
+      if 0 < yes.sum() < size:
+        areas.append(metrics.roc_auc_score(yes, line))
+      if yes.any():
+        precisions.append(metrics.average_precision_score(yes, line))
+    known = {
+      'exact_match': np.mean((label == said).all(axis=1)),
+      'macro_roc_auc': quietly(np.nanmean, areas),
+      'macro_average_precision': quietly(np.nanmean, precisions),
+      **{
+        f'{average}_f1': np.mean([
+          metrics.f1_score(y, s, zero_division=0) for y, s in zip(label.T, said.T, strict=True)
+        ])
+        if average == 'macro'
+        else metrics.f1_score(label.ravel(), said.ravel(), zero_division=0)
+        for average in ('micro', 'macro')
+      },
+    }  # fmt: skip
+    for name, value in known.items():
+      assert report[name] == pytest.approx(value, abs=1e-6, nan_ok=True), (seed, name)
+
+
 def test_retrieval_is_scikit_learns():
   rng = np.random.default_rng(0)
   score, gain = (
