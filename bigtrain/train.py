@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from bigtrain import compute
+from bigtrain import compute, lineage
 from bigtrain.evaluation import Mean
 from bigtrain.health import Diverged
 from bigtrain.history import History
@@ -172,6 +172,8 @@ def fit(
   newest = checkpoints.newest(program.shapes) if checkpoints else None
   if newest is None:
     step, state = 0, program.start()
+    if workdir:
+      lineage.write(workdir, experiment.start)
   else:
     step, state, position = newest
     iterator.set_state(position)

@@ -22,8 +22,10 @@ splits: stratified, by hash, by document, by position
 cross_validation: k folds; by time
 alphabets, subwords, published: tokenisers
 packing, documents: windows of tokens, over all documents or each for itself
+token_rows: a text a row
 synthesis: new records made of real images
 predictions: recorded outputs beside the records
+pretrained: models that come with a package
 mixtures, dealing: several sources in exact shares
 augmentation, draws: maps over whole batches, and their randomness
 image_variation, label_mixing, text_variation, audio_variation, table_variation: more maps, by kind
@@ -101,6 +103,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.pipelines import forever as forever
   from bigtrain.data.pipelines import once as once
   from bigtrain.data.predictions import with_predictions as with_predictions
+  from bigtrain.data.pretrained import minilm as minilm
   from bigtrain.data.published import load_tokenizer as load_tokenizer
   from bigtrain.data.shards import read_records as read_records
   from bigtrain.data.shards import write_records as write_records
@@ -141,3 +144,4 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.text_variation import span_corruption as span_corruption
   from bigtrain.data.text_variation import span_lengths as span_lengths
   from bigtrain.data.text_variation import token_dropout as token_dropout
+  from bigtrain.data.token_rows import token_rows as token_rows

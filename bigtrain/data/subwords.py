@@ -46,6 +46,8 @@ class Subwords:
         f'data.bpe: not a definition of a tokenizer ({error}): train it again'
       ) from None
     self._tokenizer.encode_special_tokens = True  # A text that spells an end does not make one.
+    self._tokenizer.no_padding()  # A published one may fill up or cut every text.
+    self._tokenizer.no_truncation()
     self.definition = definition
     self._end = end
     self.digest = places.digest([definition, *([end] if end else [])])

@@ -17,6 +17,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.iteration.generation import settled as settled
   from bigtrain.iteration.hugging_face import export_hugging_face as export_hugging_face
   from bigtrain.iteration.hugging_face import import_hugging_face as import_hugging_face
+  from bigtrain.iteration.hugging_face import published as published
   from bigtrain.iteration.low_rank import LoRA as LoRA
   from bigtrain.iteration.sampling import keep_min_p as keep_min_p
   from bigtrain.iteration.sampling import keep_top_k as keep_top_k

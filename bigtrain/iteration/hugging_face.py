@@ -6,12 +6,14 @@ with `names`, `take`, `give` and `shapes` (see `architecture.family`).
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import flax.traverse_util as traverse
+import jax
 import numpy as np
 from etils import epath
 
@@ -74,6 +76,27 @@ def import_hugging_face(
     found = [_read(tensors, *_place(name, prefix if bare else '')) for name in names[path].names]
     read[path] = names[path].take(found).astype(leaf.dtype)
   return _tree(read, shapes)
+
+
+def published(folder: str, family: Any, *inputs: Any) -> Callable[[], dict[str, np.ndarray]]:
+  """Returns a source for `warm_start`: the parameters of a published folder by our paths.
+
+  Args:
+    folder: With config.json and safetensors files.
+    family: What `architecture.family` gives.
+    inputs: What the model takes, such as tokens [1, 1]: shapes are all that matters.
+  """
+
+  def arrays() -> dict[str, np.ndarray]:
+    model = family.from_config(json.loads((epath.Path(folder) / 'config.json').read_text()))
+    init = functools.partial(model.init, train=False)
+    shapes = jax.eval_shape(init, jax.random.key(0), *inputs)
+    found = import_hugging_face(
+      folder, family.names(model), shapes, prefix=family.prefix, ignored=family.ignored
+    )
+    return _flat(found)
+
+  return arrays
 
 
 def export_hugging_face(

@@ -4,7 +4,8 @@ Parameters are matched by path. Which value a parameter gets, first match wins:
 
 1. `keep` matches its path: what the model initialised it with;
 2. the source has its path, after `rename`: the source's array, through `reshape` if that matches;
-3. else what the model initialised it with, and a warning names it.
+3. it is 'PATH/int8' or 'PATH/scale', and the source has PATH: that array, rounded;
+4. else what the model initialised it with, and a line of the log names it.
 
 A path is 'block_0/attention/qkv'; what lies in another collection has that collection's name in
 front, as in 'batch_stats/norm/mean'. An array of another shape that no `reshape` matches is an
@@ -22,6 +23,7 @@ import numpy as np
 from absl import logging
 
 from bigtrain.iteration.checkpoints import Checkpoints
+from bigtrain.iteration.low_rank import Int8
 
 Arrays = Mapping[str, Any]  # Path to something that `np.asarray` takes.
 Reshape = Callable[[np.ndarray, tuple[int, ...]], np.ndarray]  # (array, our shape) -> our array.
@@ -61,39 +63,33 @@ class Report:
     ]
 
 
-def warm_start(
-  source: str | Callable[[], Arrays],
-  *,
-  step: int = 0,
-  rename: Iterable[tuple[str, str]] = (),
-  keep: str | None = None,
-  reshape: Iterable[tuple[str, Reshape]] = (),
-) -> Callable[[Any, Any], tuple[Any, Any]]:
-  r"""Returns what `Experiment.start` takes; nothing is read before training starts.
+class WarmStart:
+  """What `warm_start` returns, and `Experiment.start` takes.
 
-  Args:
-    source: The workdir of a run, whose averaged parameters are taken where it kept some; or a
-      function that returns arrays by path.
-    step: Of the run's checkpoint; 0 is the newest.
-    rename: (pattern, path in the source): the first pattern that matches the whole of a path here
-      says what the source calls it, as in `re.sub`. `(r'block_[345]/(.*)', r'block_2/\1')` grows a
-      model by three blocks, all begun as the source's third.
-    keep: A pattern of paths here that stay as initialised, such as 'head/.*'.
-    reshape: (pattern, function of array and our shape), such as
-      `('embed/.*', extended)` or `('position_embed', resampled)`.
-
-  Raises (when training starts):
-    ValueError: The source matches no parameter, or an array has another shape and no `reshape`.
+  Attributes:
+    runs: (workdir, step) of each run that it takes parameters of; 0 is the newest until it starts.
+    report: What it did; None until it has started.
   """
-  rename, reshape = tuple(rename), tuple(reshape)
 
-  def start(params: Any, model_state: Any) -> tuple[Any, Any]:
-    arrays = Checkpoints(source).arrays(step) if isinstance(source, str) else source()
+  def __init__(self, source: 'str | Callable[[], Arrays]', step: int, rules: Mapping[str, Any]):
+    """Takes what `warm_start` takes."""
+    self._source, self._rules = source, rules
+    named = [(source, step)] if isinstance(source, str) else getattr(source, 'runs', ())
+    self.runs: list[tuple[str, int]] = list(named)
+    self.report: Report | None = None
+
+  def __call__(self, params: Any, model_state: Any) -> tuple[Any, Any]:
+    """Returns parameters and collections, replaced."""
+    if isinstance(self._source, str):
+      checkpoints = Checkpoints(self._source)
+      self.runs = [(self._source, checkpoints.choose(self.runs[0][1]))]
+      arrays = checkpoints.arrays(self.runs[0][1])
+      checkpoints.close()
+    else:
+      arrays = self._source()
     flat: dict[str, Any] = traverse.flatten_dict({'params': params, **model_state}, sep='/')
     ours = {path.removeprefix('params/'): x for path, x in flat.items()}
-    chosen, report = match(
-      {path: x.shape for path, x in ours.items()}, arrays, rename=rename, keep=keep, reshape=reshape
-    )
+    chosen, report = match({path: x.shape for path, x in ours.items()}, arrays, **self._rules)
     if not chosen:
       raise ValueError(
         f'the warm start found none of the parameters, such as {next(iter(ours))}: '
@@ -101,6 +97,7 @@ def warm_start(
       )
     for line in report.lines() if jax.process_index() == 0 else ():
       logging.info('%s', line)
+    self.report = report
     placed = {path: _place(chosen[path], x) if path in chosen else x for path, x in ours.items()}
     collections = {name: {} for name in ('params', *model_state)}
     for path, x in placed.items():
@@ -112,7 +109,39 @@ def warm_start(
     trees = {name: traverse.unflatten_dict(flat, sep='/') for name, flat in collections.items()}
     return trees.pop('params'), trees
 
-  return start
+
+def warm_start(
+  source: str | Callable[[], Arrays],
+  *,
+  step: int = 0,
+  rename: Iterable[tuple[str, str]] = (),
+  keep: str | None = None,
+  reshape: Iterable[tuple[str, Reshape]] = (),
+) -> WarmStart:
+  r"""Returns what `Experiment.start` takes; nothing is read before training starts.
+
+  Args:
+    source: The workdir of a run, whose averaged parameters are taken where it kept some; or a
+      function that returns arrays by path, such as `published(folder, family)`.
+    step: Of the run's checkpoint; 0 is the newest.
+    rename: (pattern, path in the source): the first pattern that matches the whole of a path here
+      says what the source calls it, as in `re.sub`. `(r'block_[345]/(.*)', r'block_2/\1')` grows a
+      model by three blocks, all begun as the source's third.
+    keep: A pattern of paths here that stay as initialised, such as 'head/.*'.
+    reshape: (pattern, function of array and our shape), such as
+      `('embed/.*', extended)` or `('position_embed', resampled)`.
+
+  Raises:
+    ValueError: A pattern is none. When training starts: the source matches no parameter, or an
+      array has another shape and no `reshape`.
+  """
+  rules = {'rename': tuple(rename), 'keep': keep, 'reshape': tuple(reshape)}
+  for pattern in (*(p for p, _ in (*rules['rename'], *rules['reshape'])), *([keep] if keep else [])):
+    try:
+      re.compile(pattern)
+    except re.error as error:
+      raise ValueError(f'warm start: {pattern!r} is no regular expression: {error}') from None
+  return WarmStart(source, step, rules)
 
 
 def match(
@@ -138,11 +167,16 @@ def match(
       if re.fullmatch(pattern, path):
         theirs = re.sub(pattern, replacement, path)
         break
-    if theirs not in arrays:
+    whole, _, part = theirs.rpartition('/')
+    if theirs in arrays:
+      used.add(theirs)
+      array = np.asarray(arrays[theirs])
+    elif whole in arrays and part in ('int8', 'scale'):
+      used.add(whole)
+      array = np.asarray(getattr(Int8.of(np.asarray(arrays[whole])), part))
+    else:
       fresh.append(path)
       continue
-    used.add(theirs)
-    array = np.asarray(arrays[theirs])
     if array.shape == tuple(shape):
       taken.append(path)
     else:

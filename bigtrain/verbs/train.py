@@ -21,6 +21,9 @@ def train(
   experiment: Experiment,
   *,
   workdir: str = '',  # Where the run is kept.
+  init: str = '',  # A run to take parameters of, as WORKDIR or WORKDIR@STEP; empty starts afresh.
+  init_keep: str = '',  # Pattern of paths of parameters that stay as initialised, such as head/.*
+  init_rename: tuple[str, ...] = (),  # PATTERN=>PATH: what --init's run calls what matches.
   mesh: str = '',  # Devices by axis, such as data:2,fsdp:-1; empty is all on fsdp.
   log_every: int = 50,  # Steps between entries of the journal.
   save_every: int = 0,  # Steps between checkpoints; 0 is about three minutes. The end always saves.
@@ -34,7 +37,7 @@ def train(
   from absl import logging
   from etils import epath
 
-  from bigtrain import compute
+  from bigtrain import compute, lineage
   from bigtrain.checks import check_evals, check_training
   from bigtrain.goodput import line
   from bigtrain.journal import table
@@ -50,6 +53,10 @@ def train(
     )
   if hang_after < 0:
     raise ValueError(f'--hang_after counts seconds, or is 0 for never, got {hang_after}')
+  if init:
+    experiment = lineage.forked(experiment, workdir, init, keep=init_keep, rename=init_rename)
+  elif init_keep or init_rename:
+    raise ValueError('--init_keep and --init_rename are rules for --init: name a run there')
   traced = compute.Profile(profile, workdir)
   program = Program(experiment, mesh)
   program.profile = traced
