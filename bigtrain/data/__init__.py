@@ -21,6 +21,7 @@ duplicates, image_hashes, contamination: copies within a source, and leaks betwe
 splits: stratified, by hash, by document, by position
 cross_validation: k folds; by time
 alphabets, subwords, published: tokenisers
+chats, chat_templates: messages as rows of tokens, prompts masked
 packing, documents: windows of tokens, over all documents or each for itself
 token_rows: a text a row
 synthesis: new records made of real images
@@ -51,6 +52,9 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.augmentation import scale as scale
   from bigtrain.data.beam_cleaning import clean_with_beam as clean_with_beam
   from bigtrain.data.catalogue import tfds as tfds
+  from bigtrain.data.chat_templates import Template as Template
+  from bigtrain.data.chats import pack_chats as pack_chats
+  from bigtrain.data.chats import preference_pairs as preference_pairs
   from bigtrain.data.cleaning import Drop as Drop
   from bigtrain.data.cleaning import clean as clean
   from bigtrain.data.cleaning import clean_records as clean_records

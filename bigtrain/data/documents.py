@@ -33,15 +33,18 @@ class Documents(packing.Tokenized):
     tokenizer: Tokenizer,
     pieces: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
     about: dict,
+    weights: np.ndarray | None = None,
   ):
     """Keeps `pieces`: for each its row, its document, and its first and number of pairs of input
-    and target on the line of tokens."""
+    and target on the line of tokens; and, where not every target counts, the weight of each
+    token."""
     row, document, start, count = pieces
     self.tokens, self.length, self.tokenizer = tokens, length, tokenizer
     self.document = document.astype(np.int32)
     self._start, self._count = start.astype(np.int64), count.astype(np.int32)
     self._first = np.searchsorted(row, np.arange(row[-1] + 2))  # Piece that each row begins with.
     self._bytes = None if (tokenizer.bytes == 1).all() else tokenizer.bytes
+    self._weights = weights
     self.fill = float(count.sum() / (len(self) * length))
     whole = np.bincount(np.bincount(document))[1:2].sum()
     self.about = {**about, 'rows': len(self), 'fill': self.fill, 'documents_whole': int(whole)}
@@ -78,6 +81,8 @@ class Documents(packing.Tokenized):
       batch[key] = np.zeros((rows, length), np.int32)
       batch[key].reshape(-1)[where] = value
     batch['token_weight'] = (batch['segment_ids'] > 0).astype(np.float32)
+    if self._weights is not None:
+      batch['token_weight'].reshape(-1)[where] = self._weights[token + 1]
     if self._bytes is not None:
       batch['bytes'] = self._bytes[batch['targets']] * batch['token_weight']
     return batch
@@ -118,9 +123,9 @@ def pack_documents(
     ValueError: for another method, a length below 1, or texts that hold no target.
   """
   tokenizer = tokenizer or Bytes()
-  if method not in _METHODS:
+  if method not in PACKING:
     raise ValueError(
-      f'data.pack_documents: method must be one of {", ".join(_METHODS)}, got {method!r}'
+      f'data.pack_documents: method must be one of {", ".join(PACKING)}, got {method!r}'
     )
   if length < 1:
     raise ValueError(f'data.pack_documents: length must be at least 1, got {length}')
@@ -131,7 +136,7 @@ def pack_documents(
     raise ValueError(
       f'data.pack_documents: the {len(texts)} texts hold no target: bring longer texts'
     )
-  pieces = _METHODS[method](start, count, length)
+  pieces = PACKING[method](start, count, length)
   about = {**getattr(source, 'about', {}), 'tokens': len(tokens), 'vocab': tokenizer.vocab}
   return Documents(tokens, length, tokenizer, pieces, {**about, 'documents': len(texts)})
 
@@ -208,4 +213,4 @@ def _along(counts: np.ndarray) -> np.ndarray:
   return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
-_METHODS = {'concat': _concat, 'best_fit': _best_fit}
+PACKING = {'concat': _concat, 'best_fit': _best_fit}

@@ -82,6 +82,10 @@ class Subwords:
     kind = smallest(self.vocab)
     return [np.array(each.ids, kind) for each in encoded]
 
+  def token(self, text: str) -> int | None:
+    """Returns the token that is spelled so as a whole, such as a marker; None where there is none."""
+    return self._tokenizer.token_to_id(text)
+
   def decode(self, tokens: Sequence[int] | np.ndarray) -> str:
     """Returns the text, ends left out; a torn character, as samples have them, becomes U+FFFD."""
     return self._tokenizer.decode([int(token) for token in tokens if token != self.end])

@@ -9,7 +9,7 @@ distillation_losses. classification: the metrics that rank, from all predictions
 sure. pictures: to look at. sown: losses of layers, added.
 means: sums that add up over batches, devices and hosts. Objectives, what is minimised, with the
 metrics that add: regression_losses, classification_losses, language_losses, contrastive_losses,
-distillation_losses. Evaluators, metrics of all predictions with their intervals: classification,
+distillation_losses, preference_losses. Evaluators, metrics of all predictions with their intervals: classification,
 multi_label, regression, language, retrieval, slices; what they compute with: confusion,
 ranking_scores, texts, calibration, intervals. probes: what features know. audit: who looked
 at the test split. pictures: to look at.
@@ -66,6 +66,8 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.pictures import draw_reliability as draw_reliability
   from bigtrain.evaluation.pictures import draw_residuals as draw_residuals
   from bigtrain.evaluation.pictures import draw_roc as draw_roc
+  from bigtrain.evaluation.preference_losses import dpo as dpo
+  from bigtrain.evaluation.preference_losses import pair_log_probabilities as pair_log_probabilities
   from bigtrain.evaluation.probes import fit_linear_probe as fit_linear_probe
   from bigtrain.evaluation.probes import nearest_neighbours as nearest_neighbours
   from bigtrain.evaluation.ranking_scores import average_precision as average_precision

@@ -142,8 +142,11 @@ class LoRA:
     if self.rank < 1:
       raise ValueError(f'LoRA: rank must be at least 1, got {self.rank}')
 
-  def init_with_output(self, key: Any, *args: Any, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+  def init_with_output(
+    self, key: Any, *args: Any, lora: bool = True, **kwargs: Any
+  ) -> tuple[Any, dict[str, Any]]:
     """As Flax's: the model's own variables, and the adapters beside its parameters."""
+    del lora  # They begin as nothing.
     output, variables = self.model.init_with_output(key, *args, **kwargs)
     flat = traverse.flatten_dict(variables['params'], sep='/')
     key = key['params'] if isinstance(key, Mapping) else key
@@ -159,9 +162,11 @@ class LoRA:
       flat[f'{path}/int8'], flat[f'{path}/scale'] = kept.int8, kept.scale
     return output, {**variables, 'params': traverse.unflatten_dict(flat, sep='/')}
 
-  def apply(self, variables: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-    """As Flax's, of the model's methods too."""
-    params = self._sums(variables['params'])
+  def apply(
+    self, variables: Mapping[str, Any], *args: Any, lora: bool = True, **kwargs: Any
+  ) -> Any:
+    """As Flax's, of the model's methods too; without `lora`, what the frozen model says."""
+    params = self._sums(variables['params'], lora)
     with nn.intercept_methods(_dense):
       return self.model.apply({**variables, 'params': params}, *args, **kwargs)
 
@@ -173,7 +178,7 @@ class LoRA:
       is_leaf=lambda x: isinstance(x, Sum),
     )
 
-  def _sums(self, params: Mapping[str, Any]) -> dict[str, Any]:
+  def _sums(self, params: Mapping[str, Any], lora: bool = True) -> dict[str, Any]:
     """Returns the model's parameters, with a Sum wherever something was added or rounded."""
     flat: dict[str, Any] = traverse.flatten_dict(
       {name: part for name, part in params.items() if name != _LORA}, sep='/'
@@ -181,7 +186,7 @@ class LoRA:
     for path in [path.removesuffix('/int8') for path in flat if path.endswith('/int8')]:
       kept = Int8(flat.pop(f'{path}/int8'), flat.pop(f'{path}/scale'))
       flat[path] = Sum(kept, None, None, 0.0)
-    added: dict[str, Any] = traverse.flatten_dict(params[_LORA], sep='/')
+    added: dict[str, Any] = traverse.flatten_dict(params[_LORA] if lora else {}, sep='/')
     for path in [path.removesuffix('/a') for path in added if path.endswith('/a')]:
       base = flat[path].base if isinstance(flat[path], Sum) else flat[path]
       a, b = added[f'{path}/a'], added[f'{path}/b']

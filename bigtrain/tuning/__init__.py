@@ -2,7 +2,7 @@
 
 schedules: learning rates over time. optimizers: how a gradient becomes an update; adaptive: more of
 them. gradients: what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which
-Muon needs. comparisons: intervals and p-values of paired runs. spaces: what a knob may be in a
+Muon needs. layerwise: rates and beginnings by depth. comparisons: intervals and p-values of paired runs. spaces: what a knob may be in a
 search.
 """
 
@@ -23,6 +23,8 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.gradients import by_path as by_path
   from bigtrain.tuning.gradients import gradient_noise as gradient_noise
   from bigtrain.tuning.gradients import penalty as penalty
+  from bigtrain.tuning.layerwise import layer_decay as layer_decay
+  from bigtrain.tuning.layerwise import unfreeze_gradually as unfreeze_gradually
   from bigtrain.tuning.optimizers import adamw as adamw
   from bigtrain.tuning.optimizers import muon as muon
   from bigtrain.tuning.optimizers import sgd as sgd
