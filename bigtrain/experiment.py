@@ -104,6 +104,9 @@ class Experiment:
       'head/.*'; None trains all. The others cost no gradient and no optimiser state.
     ema: Decay of an exponential moving average of the parameters, which evaluation then uses; 0 is
       off. Early on the decay is (1 + step) / (10 + step), so that the start is forgotten.
+    swa_start: The first step whose parameters count in an equal average, which evaluation then uses
+      (stochastic weight averaging, Izmailov et al. 2018); None is off. After the last step
+      BatchNorm's statistics are taken anew.
     seed: Decides initialisation and every random number of training.
   """
 
@@ -119,6 +122,7 @@ class Experiment:
   start: Start | None = None
   trainable: str | None = None
   ema: float = 0.0
+  swa_start: int | None = None
   seed: int = 0
 
   def __post_init__(self):
@@ -133,3 +137,8 @@ class Experiment:
       )
     if not 0 <= self.ema < 1:
       raise ValueError(f'ema is a decay, at least 0 and below 1, got {self.ema}: try 0.999')
+    if self.swa_start is not None and (self.ema or not 0 < self.swa_start < self.steps):
+      raise ValueError(
+        f'swa_start must be a step before the last of {self.steps}, and ema 0, got '
+        f'swa_start={self.swa_start} and ema={self.ema}: three quarters of the steps are usual'
+      )

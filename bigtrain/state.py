@@ -26,7 +26,7 @@ class TrainState:
     params: The model's parameters.
     model_state: Its mutable collections (BatchNorm's running statistics and the like).
     opt_state: The optimiser's state, of the parameters that are trained.
-    ema: The averages of those parameters; None when `Experiment.ema` is 0.
+    ema: The averages of those parameters; None when `Experiment` asks for none.
   """
 
   step: jax.Array
@@ -68,12 +68,13 @@ def init(experiment: Experiment, batch: Batch) -> TrainState:
 def begin(experiment: Experiment, params: Any, model_state: Any) -> TrainState:
   """Returns the state before the first step, with these parameters and collections."""
   trained, _ = split(experiment, params)
+  averages = experiment.ema or experiment.swa_start is not None
   return TrainState(
     step=jnp.zeros((), jnp.int32),
     params=params,
     model_state=model_state,
     opt_state=experiment.optimizer.init(trained),
-    ema=jax.tree.map(jnp.copy, trained) if experiment.ema else None,
+    ema=jax.tree.map(jnp.copy, trained) if averages else None,
   )
 
 

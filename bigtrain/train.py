@@ -27,6 +27,7 @@ from bigtrain.health import Diverged
 from bigtrain.history import History
 from bigtrain.iteration import Checkpoints
 from bigtrain.journal import Journal, Progress
+from bigtrain.refresh import refreshed
 from bigtrain.state import TrainState, bind, merge, split
 
 if TYPE_CHECKING:
@@ -82,8 +83,10 @@ def train_step(
   updates, opt_state = experiment.optimizer.update(grads, state.opt_state, trained)
   trained = optax.apply_updates(trained, updates)
   ema = state.ema
-  if experiment.ema:
+  if ema is not None:
     decay = jnp.minimum(experiment.ema, (1 + state.step) / (10 + state.step))
+    if experiment.swa_start is not None:  # The mean of all since; before, the parameters.
+      decay = 1 - 1 / jnp.maximum(state.step + 2 - experiment.swa_start, 1)
     ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), ema, trained)
   norm = optax.tree.norm(grads)
   means['grad_norm'] = Mean(total=norm, weight=jnp.ones(()))
@@ -204,6 +207,8 @@ def fit(
         step, position = step + count, iterator.get_state()
         with watchdog.watching('A device or another host'):
           history.add(step, count, means)
+        if step == experiment.steps and experiment.swa_start is not None:
+          state = refreshed(program, state)
         for name in [n for n, e in experiment.evals.items() if e.every and step % e.every == 0]:
           with stop.at_once():
             history.evaluated(step, name, program.evaluate, state)

@@ -1,5 +1,6 @@
 """Iteration: continue what was trained before.
 
+averages: model soups
 checkpoints: state and data position, saved together, asynchronously
 warm_starts: parameters of something trained before, for a model that need not be the same
 generation: token after token from a model that keeps a cache
@@ -12,6 +13,8 @@ tensors: safetensors files
 from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
+  from bigtrain.iteration.averages import greedy_soup as greedy_soup
+  from bigtrain.iteration.averages import soup as soup
   from bigtrain.iteration.checkpoints import Checkpoints as Checkpoints
   from bigtrain.iteration.generation import generate as generate
   from bigtrain.iteration.generation import settled as settled

@@ -136,7 +136,10 @@ def warm_start(
       array has another shape and no `reshape`.
   """
   rules = {'rename': tuple(rename), 'keep': keep, 'reshape': tuple(reshape)}
-  for pattern in (*(p for p, _ in (*rules['rename'], *rules['reshape'])), *([keep] if keep else [])):
+  for pattern in (
+    *(p for p, _ in (*rules['rename'], *rules['reshape'])),
+    *([keep] if keep else []),
+  ):
     try:
       re.compile(pattern)
     except re.error as error:

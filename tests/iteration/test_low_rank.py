@@ -127,9 +127,8 @@ def test_the_compiled_step_holds_no_second_copy_of_the_frozen_matrices():
   )
   bytes_of = sum(x.size * 4 for x in jax.tree.leaves(Program(full).shapes.params))
   full, low = memory(full), memory(low)
-  print(bytes_of, full, low)
   assert full.argument_size_in_bytes > 3 * bytes_of > 2 * low.argument_size_in_bytes
-  assert full.temp_size_in_bytes > 2 * low.temp_size_in_bytes
+  assert full.temp_size_in_bytes > bytes_of > 5 * low.temp_size_in_bytes
 
 
 def test_a_warm_start_rounds_what_is_kept_as_int8(tmp_path):
@@ -139,7 +138,9 @@ def test_a_warm_start_rounds_what_is_kept_as_int8(tmp_path):
   begun = Program(dataclasses.replace(low, start=iteration.warm_start(workdir))).init()
   kernel = state.params['Dense_0']['kernel']
   np.testing.assert_array_equal(begun.params['Dense_0']['kernel']['int8'], Int8.of(kernel).int8)
-  np.testing.assert_array_equal(begun.params['Dense_1']['kernel'], state.params['Dense_1']['kernel'])
+  np.testing.assert_array_equal(
+    begun.params['Dense_1']['kernel'], state.params['Dense_1']['kernel']
+  )
   merged = low.model.merge(begun.params)
   np.testing.assert_allclose(merged['Dense_0']['kernel'], kernel, atol=0.01)
   assert set(traverse.flatten_dict(merged)) == set(traverse.flatten_dict(state.params))
