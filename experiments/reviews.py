@@ -1,4 +1,4 @@
-"""A pretrained BERT learns whether a review recommends the piece of clothing: how much of it must change?
+"""A pretrained BERT learns whether a review recommends what it is about: how much must change?
 
   python -m experiments.reviews --workdir=/tmp/reviews
   python -m experiments.reviews --workdir=/tmp/reviews-head --train=head
