@@ -1,6 +1,7 @@
 """Iteration: continue what was trained before.
 
 averages: model soups
+bottlenecks: adapters after layers
 checkpoints: state and data position, saved together, asynchronously
 warm_starts: parameters of something trained before, for a model that need not be the same
 generation: token after token from a model that keeps a cache
@@ -15,6 +16,7 @@ from etils import epy as _epy
 with _epy.lazy_api_imports(globals()):
   from bigtrain.iteration.averages import greedy_soup as greedy_soup
   from bigtrain.iteration.averages import soup as soup
+  from bigtrain.iteration.bottlenecks import Bottleneck as Bottleneck
   from bigtrain.iteration.checkpoints import Checkpoints as Checkpoints
   from bigtrain.iteration.generation import generate as generate
   from bigtrain.iteration.generation import settled as settled
@@ -30,5 +32,6 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.iteration.tensors import write_safetensors as write_safetensors
   from bigtrain.iteration.warm_starts import extended as extended
   from bigtrain.iteration.warm_starts import match as match
+  from bigtrain.iteration.warm_starts import orbax_folder as orbax_folder
   from bigtrain.iteration.warm_starts import resampled as resampled
   from bigtrain.iteration.warm_starts import warm_start as warm_start
