@@ -111,9 +111,14 @@ class History:
     self._progress.update(step, {'loss': means['loss'], **speed})
 
   def evaluated(
-    self, step: int, name: str, evaluate: Callable[[str, Any], dict[str, float]], state: Any
+    self,
+    step: int,
+    name: str,
+    evaluate: Callable[[str, Any], dict[str, float]],
+    state: Any,
+    label: str = '',
   ) -> None:
-    """Makes the evaluation `name` of a state, enters and shows the result.
+    """Makes the evaluation `name` of a state, enters it (as `label`) and shows the result.
 
     Raises:
       Diverged: Too many steps before it were not finite.
@@ -121,6 +126,7 @@ class History:
     self.flush()  # It waits for these steps in any case; the journal stays in order.
     with self._meter.paused():
       metrics = evaluate(name, state)
+    name = label or name
     self._journal.write(step, {f'{name}/{key}': value for key, value in metrics.items()})
     alone = [(k, v) for k, v in metrics.items() if not k.endswith(('_low', '_high'))]
     first = alone[:4]  # What fits a line; the journal has them all.

@@ -98,10 +98,12 @@ def forked(
       raise ValueError(
         f'--workdir={workdir} has begun {said}, not with --init={init}: choose another --workdir'
       )
-  pairs = [tuple(rule.partition('=>')[::2]) for rule in rename]
-  for rule, (pattern, path) in zip(rename, pairs, strict=True):
+  pairs = []
+  for rule in rename:
+    pattern, _, path = rule.partition('=>')
     if not pattern or not path:
       raise ValueError(f'--init_rename takes PATTERN=>PATH, got {rule!r}')
+    pairs.append((pattern, path))
   start = iteration.warm_start(run, step=step, keep=keep or None, rename=pairs)
   return dataclasses.replace(experiment, start=start)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any
 
@@ -55,4 +56,4 @@ def refreshed(program: Program, state: TrainState, batches: int = 64) -> TrainSt
     lambda x, like: jax.device_put(x / count, like.sharding),
     total, state.model_state[_STATISTICS],
   )  # fmt: skip
-  return state.replace(model_state={**state.model_state, _STATISTICS: placed})
+  return dataclasses.replace(state, model_state={**state.model_state, _STATISTICS: placed})

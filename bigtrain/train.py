@@ -141,7 +141,8 @@ class Run:
   Attributes:
     state: The last state.
     step: How many steps it has seen.
-    results: Metrics by evaluation, as of the last step.
+    results: Metrics by evaluation, as of the last step; and, of a run that began with another's
+      parameters, as 'held_out_before', what they gave.
     stopped: None, or the signal's exit code when training was asked to stop early.
   """
 
@@ -212,6 +213,10 @@ def fit(
     watchdog = stack.enter_context(compute.Watchdog(hang_after))
     if checkpoints:  # Importing Orbax takes half a second: while the device has work.
       checkpoints.preload()
+    if step == 0 and experiment.start is not None:  # What fine-tuning is to be measured against.
+      for name in [n for n, e in experiment.evals.items() if e.every]:
+        with contextlib.suppress(compute.Stopped), stop.at_once():
+          history.evaluated(0, name, program.evaluate, state, f'{name}_before')
     while step < experiment.steps and not stop.reached():
       save_every = save_every or history.steps_in(_SAVE_SECONDS)
       due = min(period - step % period for period in [*periods, save_every or log_every])
@@ -258,4 +263,6 @@ def fit(
           history.evaluated(step, name, program.evaluate, state)
     except compute.Stopped:
       return Run(state, step, {}, stop.exit_code)
-    return Run(state, step, {n: journal.results(n, step) or {} for n in experiment.evals})
+    results = {n: journal.results(n, step) or {} for n in experiment.evals}
+    before = {f'{n}_before': journal.results(f'{n}_before', 0) for n in experiment.evals}
+    return Run(state, step, {**{n: r for n, r in before.items() if r}, **results})

@@ -77,6 +77,19 @@ def test_going_on_leaves_the_lineage_and_asks_for_the_same_start(runs):
     lineage.forked(make(), 'x', names[0], keep='(')
 
 
+def test_what_it_began_with_is_evaluated_too_and_again_after_a_break(runs, tmp_path):
+  names, states = runs
+  before = Program(make()).evaluate('held_out', states[0])
+  experiment = dataclasses.replace(make(), start=iteration.warm_start(names[0]))
+  evals = {'held_out': dataclasses.replace(experiment.evals['held_out'], every=2)}
+  program = Program(dataclasses.replace(experiment, evals=evals))
+  for _ in range(2):
+    results = fit(program, str(tmp_path), progress=False).results
+    assert list(results) == ['held_out_before', 'held_out']
+    assert results['held_out_before'] == pytest.approx(before, rel=1e-5)
+    assert results['held_out'] != results['held_out_before']
+
+
 def test_a_soup_is_the_mean_and_keeps_its_lineage(runs, tmp_path):
   names, states = runs
   start = iteration.warm_start(iteration.soup(names))

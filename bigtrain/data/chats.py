@@ -100,7 +100,7 @@ def preference_pairs(
   form = chat_templates.template(template)
 
   def read(record: Any) -> tuple[Encoded, Encoded]:
-    before = record['prompt'] if 'prompt' in record else []
+    before = record.get('prompt', [])
     before = [{'role': 'user', 'content': before}] if isinstance(before, str) else list(before)
     pair = []
     for side in ('chosen', 'rejected'):

@@ -39,7 +39,7 @@ def minilm() -> str:
         if path.exists() and path.stat().st_size == entry.file_size:
           continue
         folder.mkdir(parents=True, exist_ok=True)
-        # Written aside and renamed: processes that start together must not read each other's halves.
+        # Written aside and renamed: another process must not read half of it.
         part = folder / f'{name}.{os.getpid()}.part'
         part.write_bytes(archive.read(entry))
         part.replace(path)

@@ -84,7 +84,7 @@ class Subwords:
     return [np.array(each.ids, kind) for each in encoded]
 
   def token(self, text: str) -> int | None:
-    """Returns the token that is spelled so as a whole, such as a marker; None where there is none."""
+    """Returns the token that is spelled so as a whole, such as a marker; None without one."""
     return self._tokenizer.token_to_id(text)
 
   def decode(self, tokens: Sequence[int] | np.ndarray) -> str:

@@ -2,6 +2,7 @@
 
 averages: model soups
 beams: the likeliest text, by beam search
+bottlenecks: adapters after layers
 checkpoints: state and data position, saved together, asynchronously
 warm_starts: parameters of something trained before, for a model that need not be the same
 distillation: a student and its teachers in one model
@@ -21,6 +22,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.iteration.averages import greedy_soup as greedy_soup
   from bigtrain.iteration.averages import soup as soup
   from bigtrain.iteration.beams import beam_search as beam_search
+  from bigtrain.iteration.bottlenecks import Bottleneck as Bottleneck
   from bigtrain.iteration.checkpoints import Checkpoints as Checkpoints
   from bigtrain.iteration.distillation import STUDENT as STUDENT
   from bigtrain.iteration.distillation import Taught as Taught
@@ -41,5 +43,6 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.iteration.text_streams import TextStream as TextStream
   from bigtrain.iteration.warm_starts import extended as extended
   from bigtrain.iteration.warm_starts import match as match
+  from bigtrain.iteration.warm_starts import orbax_folder as orbax_folder
   from bigtrain.iteration.warm_starts import resampled as resampled
   from bigtrain.iteration.warm_starts import warm_start as warm_start

@@ -41,7 +41,7 @@ class Int8:
   scale: jax.Array
 
   @classmethod
-  def of(cls, matrix: jax.Array) -> Int8:
+  def of(cls, matrix: Any) -> Int8:
     """Rounds a matrix to 255 levels of each output's largest number."""
     largest = jnp.max(jnp.abs(matrix), axis=-2, keepdims=True)
     scale = jnp.where(largest > 0, largest, 1) / 127
@@ -95,7 +95,7 @@ class Sum:
   def multiplied(self, x: jax.Array) -> jax.Array:
     """Returns x [..., D] times the matrix, without forming it."""
     y = self.base.multiplied(x) if isinstance(self.base, Int8) else x @ self.base
-    return y if self.a is None else y + self.factor * ((x @ self.a) @ self.b)
+    return y if self.a is None or self.b is None else y + self.factor * ((x @ self.a) @ self.b)
 
   def merged(self) -> jax.Array:
     """Returns the matrix."""
@@ -148,7 +148,7 @@ class LoRA:
     """As Flax's: the model's own variables, and the adapters beside its parameters."""
     del lora  # They begin as nothing.
     output, variables = self.model.init_with_output(key, *args, **kwargs)
-    flat = traverse.flatten_dict(variables['params'], sep='/')
+    flat: dict[str, Any] = traverse.flatten_dict(variables['params'], sep='/')
     key = key['params'] if isinstance(key, Mapping) else key
     targets = matching(flat, self.targets, 'LoRA: targets')
     rounded = matching(flat, self.int8, 'LoRA: int8') if self.int8 else ()

@@ -21,6 +21,7 @@ import flax.traverse_util as traverse
 import jax
 import numpy as np
 from absl import logging
+from etils import epath
 
 from bigtrain.iteration.checkpoints import Checkpoints
 from bigtrain.iteration.low_rank import Int8
@@ -196,6 +197,41 @@ def match(
     chosen[path] = array
   unused = tuple(path for path in arrays if path not in used)
   return chosen, Report(tuple(taken), reshaped, tuple(kept), tuple(fresh), unused)
+
+
+def orbax_folder(folder: str, *, inside: str = 'params') -> Callable[[], Arrays]:
+  """Returns a source for `warm_start`: a tree that Orbax saved, by whatever program.
+
+  Args:
+    folder: What holds the tree's own files (of a checkpoint manager, STEP/default or the like).
+    inside: A branch of the tree, whose name paths here do not have; empty is the whole of it.
+
+  Raises (when training starts):
+    ValueError: The folder is no saved tree, is damaged, or has no such branch.
+  """
+
+  def arrays() -> dict[str, Any]:
+    import orbax.checkpoint as ocp
+
+    path = epath.Path(folder).absolute()
+    handler = ocp.PyTreeCheckpointHandler()
+    try:
+      tree: Any = handler.metadata(path).tree
+      args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+      tree = handler.restore(path, args=ocp.args.PyTreeRestore(restore_args=args))
+    except (ValueError, KeyError, OSError) as error:
+      line = str(error).strip().splitlines()[0]
+      raise ValueError(
+        f'{path} is no tree that Orbax saved, or damaged ({line}): name the folder that holds '
+        '_METADATA'
+      ) from error
+    for name in filter(None, inside.split('/')):
+      if name not in tree:
+        raise ValueError(f'{path} has no branch {name!r}, but {", ".join(tree)}: give inside=')
+      tree = tree[name]
+    return traverse.flatten_dict(tree, sep='/')
+
+  return arrays
 
 
 def _place(array: np.ndarray, like: jax.Array) -> jax.Array:

@@ -4,6 +4,8 @@ schedules: learning rates over time. optimizers: how a gradient becomes an updat
 them. gradients: what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which
 Muon needs. layerwise: rates and beginnings by depth. comparisons: intervals and p-values of paired runs. spaces: what a knob may be in a
 search.
+Muon needs. layerwise: rates and beginnings by depth. comparisons: intervals and p-values of paired
+runs. spaces: what a knob may be in a search.
 """
 
 from etils import epy as _epy

@@ -34,6 +34,7 @@ def evaluate(
   from bigtrain.leaks import check_leaks
   from bigtrain.program import Program
   from bigtrain.provenance import revision
+  from bigtrain.trackers import send_pictures
   from bigtrain.verdict import lines
 
   for flag, names in (('only', only), ('temperature', (temperature,) if temperature else ())):
@@ -104,4 +105,5 @@ def evaluate(
       place = appraisal.named(workdir, name)
       drawn = appraisal.write(place, found[name], step, slice, slices[name])
       print(f'{place}: {", ".join(["metrics.json", *(f"{p}.png" for p in drawn)])}')
+    send_pictures(workdir)
   return results

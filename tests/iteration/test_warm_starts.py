@@ -103,6 +103,37 @@ def test_new_rows_are_the_mean_and_old_ones_stay():
   assert iteration.extended(rows, (2, 2)).tolist() == rows[:2].tolist()
 
 
+def test_layers_are_dropped_and_grown_by_renames():
+  arrays = {f'block_{i}/kernel': np.full(2, i) for i in range(4)}
+  shapes = {f'block_{i}/kernel': (2,) for i in range(2)}
+  chosen, report = iteration.match(shapes, arrays, rename=[(r'block_1/(.*)', r'block_3/\1')])
+  assert [x[0] for x in chosen.values()] == [0, 3]
+  assert report.unused == ('block_1/kernel', 'block_2/kernel')
+  shapes = {f'block_{i}/kernel': (2,) for i in range(6)}
+  chosen, report = iteration.match(shapes, arrays, rename=[(r'block_[45]/(.*)', r'block_3/\1')])
+  assert [x[0] for x in chosen.values()] == [0, 1, 2, 3, 3, 3]
+  assert not report.fresh
+
+
+def test_what_orbax_saved_elsewhere_is_a_source(tmp_path):
+  import orbax.checkpoint as ocp
+
+  params = {'Dense_0': {'kernel': np.ones((16, 16), np.float32), 'bias': np.ones(16, np.float32)}}
+  with ocp.StandardCheckpointer() as saver:
+    saver.save(tmp_path / 'theirs', {'params': params, 'opt': {'count': np.zeros(1)}})
+  source = iteration.orbax_folder(str(tmp_path / 'theirs'))
+  begun = start(dataclasses.replace(toys.experiment(), start=iteration.warm_start(source)))
+  jax.tree.map(np.testing.assert_array_equal, begun.params['Dense_0'], params['Dense_0'])
+  for folder, inside, word in (
+    ('theirs', 'model', 'has no branch'),
+    ('nothing', '', 'is no tree'),
+    ('.', '', 'is no tree'),
+  ):
+    source = iteration.orbax_folder(str(tmp_path / folder), inside=inside)
+    with pytest.raises(ValueError, match=word):
+      source()
+
+
 def test_positions_are_resampled_on_their_grid():
   row, column = np.mgrid[:4, :4]
   ramp = np.stack([row, column], -1).reshape(1, 16, 2).astype(np.float32)

@@ -25,10 +25,7 @@ def test_a_layer_learns_at_its_share_of_the_rate_scanned_or_not():
   shares = {name: float(jax.tree.leaves(part)[0].ravel()[0]) for name, part in updates.items()}
   assert shares == {
     'embed': 1 / 32,
-    'block_0': 1 / 16,
-    'block_1': 1 / 8,
-    'block_2': 1 / 4,
-    'block_3': 1 / 2,
+    **{f'block_{i}': 1 / 2 ** (4 - i) for i in range(4)},
     'out_norm': 1,
   }
   stacked, _ = decay.update(scanned(UNROLLED), decay.init(scanned(UNROLLED)))
