@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
+from optax import contrib
 
 if TYPE_CHECKING:
   from bigtrain.data import Batches
@@ -38,8 +39,19 @@ class TrainState:
 
   @property
   def averaged(self) -> Any:
-    """The parameters to evaluate: averages where they are kept."""
-    return self.params if self.ema is None else merge(self.params, self.ema)
+    """The parameters to evaluate: averages where they, or the optimiser, are kept."""
+    if self.ema is not None:
+      return merge(self.params, self.ema)
+    free = [x for x in jax.tree.leaves(self.opt_state, is_leaf=_is_free) if _is_free(x)]
+    if not free:
+      return self.params
+    z, params = (traverse.flatten_dict(tree) for tree in (free[0].z, self.params))
+    trained = traverse.unflatten_dict({path: params[path] for path in z})
+    return merge(self.params, contrib.schedule_free_eval_params(free[0], trained))
+
+
+def _is_free(x: Any) -> bool:
+  return isinstance(x, contrib.ScheduleFreeState)
 
 
 def shapes_of(batches: Batches) -> dict[str, jax.ShapeDtypeStruct]:

@@ -61,30 +61,38 @@ def train_step(
     means = experiment.objective(apply, microbatch)
     return means['loss'].total, (dict(means), model_state)
 
-  if experiment.accumulate == 1:
-    grads, (means, model_state) = gradient(trained, state.model_state, batch, key)
-  else:
-    # Example i goes to microbatch i % accumulate: each device keeps the rows that it has.
-    shares = jax.tree.map(
-      lambda x: x.reshape(-1, experiment.accumulate, *x.shape[1:]).swapaxes(0, 1), batch
-    )
-
-    def add(carry, share):
-      index, model_state, total = carry
-      grads, (means, model_state) = gradient(
-        trained, model_state, share, jax.random.fold_in(key, index)
+  def gradients(trained):
+    if experiment.accumulate == 1:
+      grads, (means, model_state) = gradient(trained, state.model_state, batch, key)
+    else:
+      # Example i goes to microbatch i % accumulate: each device keeps the rows that it has.
+      shares = jax.tree.map(
+        lambda x: x.reshape(-1, experiment.accumulate, *x.shape[1:]).swapaxes(0, 1), batch
       )
-      return (index + 1, model_state, jax.tree.map(jnp.add, total, (grads, means))), None
 
-    first = jax.tree.map(lambda x: x[0], shares)
-    shapes = jax.eval_shape(gradient, trained, state.model_state, first, key)
-    zeros = jax.tree.map(jnp.zeros_like, (shapes[0], shapes[1][0]))
-    carry = (0, state.model_state, zeros)
-    (_, model_state, (grads, means)), _ = jax.lax.scan(add, carry, shares)
+      def add(carry, share):
+        index, model_state, total = carry
+        grads, (means, model_state) = gradient(
+          trained, model_state, share, jax.random.fold_in(key, index)
+        )
+        return (index + 1, model_state, jax.tree.map(jnp.add, total, (grads, means))), None
 
-  weight = means['loss'].weight
-  grads = jax.tree.map(lambda g: (g / jnp.where(weight == 0, 1, weight)).astype(g.dtype), grads)
-  updates, opt_state = experiment.optimizer.update(grads, state.opt_state, trained)
+      first = jax.tree.map(lambda x: x[0], shares)
+      shapes = jax.eval_shape(gradient, trained, state.model_state, first, key)
+      zeros = jax.tree.map(jnp.zeros_like, (shapes[0], shapes[1][0]))
+      carry = (0, state.model_state, zeros)
+      (_, model_state, (grads, means)), _ = jax.lax.scan(add, carry, shares)
+
+    weight = means['loss'].weight
+    grads = jax.tree.map(lambda g: (g / jnp.where(weight == 0, 1, weight)).astype(g.dtype), grads)
+    return grads, means, model_state
+
+  grads, means, model_state = gradients(trained)
+  # SAM and Sophia look at the gradient elsewhere too: of the same batch, with the same noise.
+  optimizer = optax.with_extra_args_support(experiment.optimizer)
+  updates, opt_state = optimizer.update(
+    grads, state.opt_state, trained, grad_fn=lambda params, *_: gradients(params)[0]
+  )
   trained = optax.apply_updates(trained, updates)
   ema = state.ema
   if ema is not None:

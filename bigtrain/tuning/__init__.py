@@ -3,6 +3,9 @@
 schedules: learning rates over time. optimizers: how a gradient becomes an update; adaptive: more of
 them. gradients: what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which
 Muon needs. layerwise: rates and beginnings by depth. comparisons: intervals and p-values of paired runs. spaces: what a knob may be in a
+them; curvature: SOAP and Sophia; wrappers: SAM, schedule-free, states of low precision. gradients:
+what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which Muon needs.
+comparisons: intervals and p-values of paired runs. spaces: what a knob may be in a
 search.
 Muon needs. layerwise: rates and beginnings by depth. comparisons: intervals and p-values of paired
 runs. spaces: what a knob may be in a search.
@@ -22,6 +25,8 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.comparisons import holm as holm
   from bigtrain.tuning.comparisons import paired_effect as paired_effect
   from bigtrain.tuning.comparisons import pairs_needed as pairs_needed
+  from bigtrain.tuning.curvature import soap as soap
+  from bigtrain.tuning.curvature import sophia as sophia
   from bigtrain.tuning.gradients import by_path as by_path
   from bigtrain.tuning.gradients import gradient_noise as gradient_noise
   from bigtrain.tuning.gradients import penalty as penalty
@@ -40,6 +45,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.schedules import one_cycle as one_cycle
   from bigtrain.tuning.schedules import polynomial as polynomial
   from bigtrain.tuning.schedules import step_decay as step_decay
+  from bigtrain.tuning.schedules import warmup_constant as warmup_constant
   from bigtrain.tuning.schedules import warmup_cosine as warmup_cosine
   from bigtrain.tuning.schedules import warmup_linear as warmup_linear
   from bigtrain.tuning.schedules import warmup_stable_decay as warmup_stable_decay
@@ -47,3 +53,6 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.spaces import integers as integers
   from bigtrain.tuning.spaces import log as log
   from bigtrain.tuning.spaces import uniform as uniform
+  from bigtrain.tuning.wrappers import low_precision as low_precision
+  from bigtrain.tuning.wrappers import sam as sam
+  from bigtrain.tuning.wrappers import schedule_free as schedule_free

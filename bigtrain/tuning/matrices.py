@@ -79,7 +79,7 @@ def _together(
   stacks, groups = [], {}
   leaves = [leaf for _, leaf in leaves_by_path]
   for index, (path, leaf) in enumerate(leaves_by_path):
-    stack = _as_stack(leaf, axes_of_one(path, leaf))
+    stack = as_stack(leaf, axes_of_one(path, leaf))
     stacks.append(stack)
     groups.setdefault(tuple(sorted(stack.shape[1:])), []).append(index)
   results = list(leaves)
@@ -98,9 +98,10 @@ def _together(
   return results
 
 
-def _as_stack(leaf: jax.Array, axes: int) -> jax.Array:
+def as_stack(leaf: jax.Array, axes: int) -> jax.Array:
+  """Returns a parameter as a stack of matrices [N, M, K]; `axes` is how many one layer's has."""
   if not 2 <= axes <= 4:
-    raise ValueError(f'Muon takes parameters of 2 to 4 axes, got shape {leaf.shape}')
+    raise ValueError(f'a matrix has 2 to 4 axes, got shape {leaf.shape}')
   if axes == 3:
     return leaf.reshape(-1, *leaf.shape[-2:])
   layers = leaf.shape[0] if leaf.ndim > axes else 1

@@ -25,9 +25,13 @@ def adamw(
   b1: float = 0.9,
   b2: float = 0.95,
   eps: float = 1e-8,
+  dtype: Any = None,
 ) -> optax.GradientTransformation:
-  """Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019)."""
-  adam = optax.adamw(rate, b1, b2, eps, weight_decay=decay, mask=matrices)
+  """Adam with decoupled weight decay (Kingma and Ba 2015; Loshchilov and Hutter 2019).
+
+  `dtype` is that of the first moment: bfloat16 halves its memory.
+  """
+  adam = optax.adamw(rate, b1, b2, eps, mu_dtype=dtype, weight_decay=decay, mask=matrices)
   return clipped(adam, clip)
 
 

@@ -23,6 +23,11 @@ def constant(value: float) -> optax.Schedule:
   return optax.constant_schedule(value)
 
 
+def warmup_constant(peak: float, steps: int, *, warmup: int | None = None) -> optax.Schedule:
+  """Rises linearly and stays, for `schedule_free`; arguments and errors as for `warmup_cosine`."""
+  return _after_warmup(peak, _warmup(steps, warmup), constant(peak))
+
+
 def warmup_cosine(
   peak: float, steps: int, *, warmup: int | None = None, end: float = 0.0
 ) -> optax.Schedule:

@@ -10,7 +10,7 @@ from bigtrain import compute, tuning
 
 RATES = {
   'adafactor': 0.1, 'adagrad': 0.5, 'lamb': 0.1, 'lion': 0.02, 'nadamw': 0.1, 'prodigy': 1.0,
-  'rmsprop': 0.02,
+  'rmsprop': 0.02, 'schedule_free': 0.1, 'soap': 0.1, 'sophia': 0.02,
 }  # fmt: skip
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(64, 8)).astype(np.float32)
@@ -24,9 +24,11 @@ def loss(params):
 
 
 def descend(optimizer, steps=200):
+  optimizer, gradient = optax.with_extra_args_support(optimizer), jax.grad(loss)
+
   def step(_, carry):
     params, state = carry
-    updates, state = optimizer.update(jax.grad(loss)(params), state, params)
+    updates, state = optimizer.update(gradient(params), state, params, grad_fn=gradient)
     return optax.apply_updates(params, updates), state
 
   params = jax.tree.map(jnp.asarray, START)
@@ -39,7 +41,7 @@ def test_a_convex_problem_is_reduced(name):
   assert loss(descend(optimizer)) < 0.1 * loss(START)
 
 
-@pytest.mark.parametrize('name', ['adafactor', 'adagrad', 'lion', 'nadamw', 'rmsprop'])
+@pytest.mark.parametrize('name', ['adafactor', 'adagrad', 'lion', 'nadamw', 'rmsprop', 'soap'])
 def test_decay_is_decoupled_and_of_matrices_alone(name):
   optimizer = getattr(tuning, name)(0.1, decay=0.5)
   zeros = jax.tree.map(np.zeros_like, START)
