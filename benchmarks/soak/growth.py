@@ -48,7 +48,7 @@ def main() -> None:
       print(
         'batch {:,}: {:,.1f} MB, {:,.1f} of them no files'.format(number, *found[-1]), flush=True
       )
-    return change(batch, draws)
+    return change(batch, draws) if change else batch
 
   built = dataclasses.replace(built, data=dataclasses.replace(built.data, map=noting))
   with tempfile.TemporaryDirectory() as folder:

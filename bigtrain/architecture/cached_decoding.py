@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 
 from bigtrain.architecture.decoders import DecoderLM, init_cache
@@ -14,7 +13,7 @@ from bigtrain.architecture.sequence_models import RecurrentLM
 
 
 def cached_decode(
-  model: nn.Module,
+  model: Any,
 ) -> tuple[Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]], Callable[[int, int], Any]]:
   """Returns how a model goes on, and what it begins with.
 

@@ -161,7 +161,7 @@ def family(model_type: str) -> Family:
   return file.FAMILIES[model_type]
 
 
-def family_of(model: nn.Module) -> tuple[str, Family]:
+def family_of(model: Any) -> tuple[str, Family]:
   """Returns (model_type, family) of the first family that a module belongs to, by name.
 
   Raises:

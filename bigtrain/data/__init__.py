@@ -23,7 +23,6 @@ alphabets, subwords, published, published_tokenizers: tokenisers
 alphabets, subwords, published: tokenisers
 chats, chat_templates: messages as rows of tokens, prompts masked
 packing, documents: windows of tokens, over all documents or each for itself
-token_rows: a text a row
 tokenized_rows: a text a row
 synthesis: new records made of real images
 predictions: recorded outputs beside the records
@@ -150,5 +149,4 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.data.text_variation import span_corruption as span_corruption
   from bigtrain.data.text_variation import span_lengths as span_lengths
   from bigtrain.data.text_variation import token_dropout as token_dropout
-  from bigtrain.data.token_rows import token_rows as token_rows
   from bigtrain.data.tokenized_rows import token_rows as token_rows

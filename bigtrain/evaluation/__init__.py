@@ -2,19 +2,11 @@
 
 means: sums that add up over batches, devices and hosts. Objectives, what is minimised, with the
 metrics that add: regression_losses, classification_losses, language_losses, contrastive_losses,
-distillation_losses, preference_losses. Evaluators, metrics of all predictions with their intervals: classification,
-multi_label, regression, language, retrieval, slices; what they compute with: confusion,
-ranking_scores, texts, calibration, intervals; itemised: what each example adds to an objective.
-sown: losses of layers, added. probes: what features know. audit: who looked at the test split.
-pictures: to look at.
-distillation_losses. classification: the metrics that rank, from all predictions. intervals: how
-sure. pictures: to look at. sown: losses of layers, added.
-means: sums that add up over batches, devices and hosts. Objectives, what is minimised, with the
-metrics that add: regression_losses, classification_losses, language_losses, contrastive_losses,
 distillation_losses, preference_losses. Evaluators, metrics of all predictions with their
 intervals: classification, multi_label, regression, language, retrieval, slices; what they compute
-with: confusion, ranking_scores, texts, calibration, intervals. probes: what features know. audit:
-who looked at the test split. pictures: to look at.
+with: confusion, ranking_scores, texts, calibration, intervals; itemised: what each example adds to
+an objective. sown: losses of layers, added. probes: what features know. audit: who looked at the
+test split. pictures: to look at.
 """
 
 from etils import epy as _epy

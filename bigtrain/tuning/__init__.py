@@ -1,14 +1,10 @@
 """Tuning: optimisers and schedules, and what a difference between runs is worth.
 
 schedules: learning rates over time. optimizers: how a gradient becomes an update; adaptive: more of
-them. gradients: what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which
-Muon needs. layerwise: rates and beginnings by depth. comparisons: intervals and p-values of paired runs. spaces: what a knob may be in a
 them; curvature: SOAP and Sophia; wrappers: SAM, schedule-free, states of low precision. gradients:
 what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which Muon needs.
-comparisons: intervals and p-values of paired runs. spaces: what a knob may be in a
-search.
-Muon needs. layerwise: rates and beginnings by depth. comparisons: intervals and p-values of paired
-runs. spaces: what a knob may be in a search.
+layerwise: rates and beginnings by depth. comparisons: intervals and p-values of paired runs.
+spaces: what a knob may be in a search.
 """
 
 from etils import epy as _epy

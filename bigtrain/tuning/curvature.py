@@ -5,6 +5,7 @@ Conventions: those of `optimizers`. Matrices are seen as Muon sees them (`matric
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import jax
@@ -61,7 +62,7 @@ def soap(
   """
   inside = scale_by_soap(b1=b1, b2=b2, eps=eps, every=every, longest=longest)
   rest = optax.scale_by_adam(b1, b2, eps)
-  kinds = {True: inside, False: rest}
+  kinds: dict[Hashable, optax.GradientTransformation] = {True: inside, False: rest}
   return decoupled(optax.partition(kinds, matrices), rate, decay, clip)
 
 
@@ -217,7 +218,7 @@ def _hessian_diagonal(seed: int) -> optax.GradientTransformationExtraArgs:
 
   def update(updates, state, params=None, *, grad_fn=None, **_):
     del updates
-    if grad_fn is None:
+    if grad_fn is None or params is None:
       raise ValueError('sophia needs the gradient as a function: call update(..., grad_fn=)')
     key = jax.random.fold_in(jax.random.key(seed), state)
     signs = optax.tree.random_like(key, params, jax.random.rademacher)
