@@ -24,27 +24,18 @@ def product(x: jax.Array, kernel: Any) -> jax.Array:
   JAX derives the gradient of `x @ kernel` as [F, D] and turns it. Where it is added up over devices
   before that, XLA cannot fold the turn into the product: on two virtual CPU devices a small
   transformer's step took 8 % longer. Here it is computed as it lies. (No forward-mode derivative.)
-
-  On TPU the compiler would compute nonlinearities again inside of each product that takes them,
-  where they cost more than to write and to read them: x and its gradient are settled before.
   """
   # Called by a plain function, whose code `quantised` can replace.
   own = getattr(kernel, 'multiplied', None)
   return _product(x, kernel) if own is None else own(x)
 
 
-def _settled(x: jax.Array) -> jax.Array:
-  return jax.lax.optimization_barrier(x) if platform() == 'tpu' else x
-
-
 def _forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-  x = _settled(x)
   return x @ kernel, (x, kernel)
 
 
 def _backward(residuals: tuple[jax.Array, jax.Array], y: jax.Array) -> tuple[jax.Array, jax.Array]:
   x, kernel = residuals
-  y = _settled(y)
   lead = tuple(range(x.ndim - 1))
   return y @ kernel.T, jax.lax.dot_general(x, y, ((lead, lead), ((), ())))
 
