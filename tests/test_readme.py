@@ -10,6 +10,7 @@ import inspect
 import pathlib
 import re
 import shlex
+import subprocess
 
 import pytest
 
@@ -28,14 +29,14 @@ def blocks(page):
 
 def commands(page):
   """Returns the shell commands of a page."""
-  starts = ('python ', 'pip ', 'cp ', 'git ')
+  starts = ('python ', 'pip ', 'cp ', 'git ', 'tpu/')
   lines = [line for block in blocks(page) for line in block.splitlines() if line.startswith(starts)]
   return [part.strip() for line in lines for part in re.split('&&', line.split('  #')[0])]
 
 
 def snippets(page):
   """Returns the blocks of Python of a page."""
-  return [block for block in blocks(page) if not block.startswith(('python ', 'pip ', 'cp '))]
+  return [block for block in blocks(page) if not block.startswith(('python ', 'pip ', 'cp ', 'tpu/'))]
 
 
 COMMANDS = sorted({command for page in PAGES for command in commands(page)})
@@ -50,6 +51,13 @@ def test_a_command_is_understood(command, tmp_path, monkeypatch):
     extras = re.findall(r'\[(.*?)\]', command)
     known = ast.unparse(ast.parse((HOUSE / 'setup.py').read_text()))
     assert all(f"'{name}':" in known for extra in extras for name in extra.split(','))
+    return
+  if program.startswith('tpu/'):
+    split = words.index('--') if '--' in words else len(words)
+    line = ['bash', program, *words[:split], '--dry_run', *words[split:]]
+    done = subprocess.run(line, cwd=HOUSE, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 'gcloud' in done.stdout + done.stderr
     return
   if program in ('cp', 'cd', 'git') or words[:2] == ['-m', 'pytest']:
     return
