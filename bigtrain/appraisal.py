@@ -86,10 +86,24 @@ def itemise(experiment: Experiment, program: Program | None = None) -> Experimen
   return dataclasses.replace(experiment, evals=evals)
 
 
-def appraise(program: Program, name: str, state: TrainState) -> Appraisal:
-  """Evaluates a state; the experiment of the program is as `itemise` returns it."""
+def appraise(program: Program, name: str, state: TrainState, cluster: str = '') -> Appraisal:
+  """Evaluates a state; the experiment of the program is as `itemise` returns it.
+
+  Args:
+    program: Of the experiment.
+    name: The evaluation.
+    state: What is evaluated.
+    cluster: Key of what records share, such as a document or a speaker: their intervals are over
+      those, for records of one source count for less than as many strangers. Empty is each alone.
+
+  Raises:
+    ValueError: The records have no such key.
+  """
   made = program.experiment.evals[name]
   means, table, numbers = program.collect(name, state)
+  if cluster:
+    values = np.asarray(data.column(made.data.source, cluster))[numbers]
+    table = {**table, 'cluster': np.unique(values.astype(str), return_inverse=True)[1]}
   metrics = itemised.report_items(means, table)
   if made.evaluator is not None:
     metrics |= made.evaluator.report(table)

@@ -79,6 +79,9 @@ def test_every_number_has_its_interval_and_pictures_of_it(run, capsys):
 def test_any_objective_has_intervals_and_one_over_whole_batches_none(run, capsys):
   results = evaluate(toy(), workdir=run, only=('held_out',), pictures=False)['held_out']
   assert results['loss_low'] < results['loss'] < results['loss_high']
+  grouped = evaluate(toy(), workdir=run, only=('held_out',), cluster='group', pictures=False)
+  assert grouped['held_out']['loss'] == results['loss']
+  assert grouped['held_out']['loss_low'] != results['loss_low']  # Drawn by group.
 
   def whole(apply, batch):
     logits = apply(batch['image'])

@@ -36,7 +36,9 @@ def commands(page):
 
 def snippets(page):
   """Returns the blocks of Python of a page."""
-  return [block for block in blocks(page) if not block.startswith(('python ', 'pip ', 'cp ', 'tpu/'))]
+  return [
+    block for block in blocks(page) if not block.startswith(('python ', 'pip ', 'cp ', 'tpu/'))
+  ]
 
 
 COMMANDS = sorted({command for page in PAGES for command in commands(page)})

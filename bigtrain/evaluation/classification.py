@@ -29,6 +29,7 @@ from bigtrain.evaluation.confusion import class_scores, confusion_counts, confus
 from bigtrain.evaluation.intervals import (
   normal_interval,
   percentiles,
+  resampled_sums,
   wilson_interval,
   with_intervals,
 )
@@ -92,7 +93,9 @@ class Classification:
     """Returns every metric of the table; runs on the host.
 
     Args:
-      table: 'log_probability' [N, C] and 'label' [N], as `predict` gives them. Optional: 'weight'.
+      table: 'log_probability' [N, C] and 'label' [N], as `predict` gives them. Optional: 'weight',
+        and 'cluster' [N], what rows share: clusters are resampled instead of rows, and metrics that
+        rank or calibrate have no interval then.
 
     Returns:
       What `confusion_scores` names; 'top_5_accuracy' and its like; 'roc_auc', 'roc_auc_ovo' and
@@ -103,6 +106,7 @@ class Classification:
       ValueError: A label lies outside 0 ... C - 1.
     """
     log_probability_NC, label_N, weight_N = _columns(table)
+    cluster_N = table.get('cluster')
     if not len(label_N) or not np.isfinite(log_probability_NC).all():
       one = {
         'log_probability': np.zeros((1, log_probability_NC.shape[-1])),
@@ -111,16 +115,16 @@ class Classification:
       return dict.fromkeys(self.report(one), math.nan)
     classes = log_probability_NC.shape[-1]
     predicted_N = log_probability_NC.argmax(axis=-1)
-    found = self._items(log_probability_NC, label_N, weight_N, predicted_N)
+    found = self._items(log_probability_NC, label_N, weight_N, predicted_N, cluster_N)
     counts = confusion_counts(label_N, predicted_N, classes, weight_N)
-    found |= self._counted(counts, weight_N)
+    found |= self._counted(counts, weight_N, label_N * classes + predicted_N, cluster_N)
     probability_NC = np.exp(log_probability_NC)
     confidence_N = probability_NC[np.arange(len(label_N)), predicted_N]
     right_N = predicted_N == label_N
     ranking = rank_classes(label_N, log_probability_NC, weight_N)
     own = {'bins': self.bins, 'weight_N': weight_N}
     spread = math.nan
-    if weight_N is None:
+    if weight_N is None and cluster_N is None:
       spread = calibration_spread(
         confidence_N, right_N, **own, resamples=self.resamples, seed=self.seed
       )
@@ -131,7 +135,7 @@ class Classification:
       ('average_precision', ranking.average_precision, ranking.average_precision_error),
       ('calibration_error', calibration, spread),
     ):
-      low, high = normal_interval(value, error)
+      low, high = normal_interval(value, error if cluster_N is None else math.nan)
       found |= {name: value, f'{name}_low': low, f'{name}_high': high}
     return found
 
@@ -177,7 +181,9 @@ class Classification:
       for label, said, sure in zip(label_N, said_N, sure_N, strict=True)
     ]
 
-  def _items(self, log_probability_NC, label_N, weight_N, predicted_N) -> dict[str, float]:
+  def _items(
+    self, log_probability_NC, label_N, weight_N, predicted_N, cluster_N
+  ) -> dict[str, float]:
     """Metrics that are means over examples."""
     size, classes = log_probability_NC.shape
     own_N = log_probability_NC[np.arange(size), label_N]
@@ -200,15 +206,30 @@ class Classification:
       return {name: sums[i] / sums[0] for i, name in enumerate(columns, 1)}
 
     return with_intervals(
-      np.stack(stacked, axis=1), metrics, resamples=self.resamples, seed=self.seed
+      np.stack(stacked, axis=1),
+      metrics,
+      resamples=self.resamples,
+      seed=self.seed,
+      cluster=cluster_N,
     )
 
-  def _counted(self, counts_CC: np.ndarray, weight_N: np.ndarray | None) -> dict[str, float]:
+  def _counted(
+    self,
+    counts_CC: np.ndarray,
+    weight_N: np.ndarray | None,
+    cell_N: np.ndarray,
+    cluster_N: np.ndarray | None,
+  ) -> dict[str, float]:
     """Metrics of the confusion matrix; to resample examples is to draw its counts anew."""
     values = dict(confusion_scores(counts_CC, beta=self.beta))
     del values['accuracy']
     size, drawn = counts_CC.sum(), {}
-    if weight_N is None and size > 1 and counts_CC.size * self.resamples <= _CELLS:
+    few = weight_N is None and size > 1 and counts_CC.size * self.resamples <= _CELLS
+    if few and cluster_N is not None and counts_CC.size * len(cell_N) <= _CELLS:
+      cells_NK = np.eye(counts_CC.size, dtype=np.float32)[cell_N]
+      draws = resampled_sums(cells_NK, resamples=self.resamples, seed=self.seed, cluster=cluster_N)
+      drawn = confusion_scores(draws.reshape(-1, *counts_CC.shape), beta=self.beta)
+    elif few and cluster_N is None:
       rng = np.random.default_rng(self.seed)
       some = np.flatnonzero(counts_CC)
       draws = np.zeros((self.resamples, counts_CC.size))

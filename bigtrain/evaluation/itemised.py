@@ -71,15 +71,12 @@ def item_values(table: Mapping[str, np.ndarray], name: str) -> np.ndarray | None
   return np.where(weight_N > 0, total_N / np.where(weight_N > 0, weight_N, 1), np.nan)
 
 
-def report_items(
-  means: Mapping[str, Mean], table: Mapping[str, np.ndarray], **options: Any
-) -> dict[str, float]:
+def report_items(means: Mapping[str, Mean], table: Mapping[str, np.ndarray]) -> dict[str, float]:
   """Returns the value of each Mean, and its interval where the terms in the table add up to it.
 
   Args:
     means: Over the whole evaluation.
-    table: As `Itemised` makes it.
-    options: Of `resampled_sums`.
+    table: As `Itemised` makes it; a column 'cluster' says what rows share.
   """
   found: dict[str, float] = {}
   for name, mean in means.items():
@@ -91,6 +88,8 @@ def report_items(
     sums = np.array([mean.total, mean.weight], np.float64)
     if np.all(np.abs(columns_N2.sum(axis=0) - sums) <= _NEAR * scale):
       of = type(mean)
-      both = with_intervals(columns_N2, lambda sums, of=of: {'x': of(*sums).value}, **options)
+      both = with_intervals(
+        columns_N2, lambda sums, of=of: {'x': of(*sums).value}, cluster=table.get('cluster')
+      )
       found |= {f'{name}_low': both['x_low'], f'{name}_high': both['x_high']}
   return found

@@ -63,7 +63,7 @@ class Language:
     return with_intervals(
       columns_NK,
       metrics,
-      cluster=table['cluster'] if self.cluster else None,
+      cluster=table.get('cluster'),
       resamples=self.resamples,
       seed=self.seed,
     )

@@ -69,15 +69,20 @@ class MultiLabel:
         'macro_f1': np.mean(each, axis=0),
       }
 
+    cluster_N = table.get('cluster')
     found = with_intervals(
-      np.stack(columns, axis=1), metrics, resamples=self.resamples, seed=self.seed
+      np.stack(columns, axis=1),
+      metrics,
+      resamples=self.resamples,
+      seed=self.seed,
+      cluster=cluster_N,
     )
     areas = rank_questions(yes_NC, logit_NC) if size else Ranking(*[math.nan] * 6)
     for name, value, error in (
       ('macro_roc_auc', areas.roc_auc, areas.roc_auc_error),
       ('macro_average_precision', areas.average_precision, areas.average_precision_error),
     ):
-      low, high = normal_interval(value, error)
+      low, high = normal_interval(value, error if cluster_N is None else math.nan)
       found |= {name: value, f'{name}_low': low, f'{name}_high': high}
     return found
 

@@ -79,7 +79,13 @@ class Regression:
         ),
       }
 
-    return with_intervals(columns_NK, metrics, resamples=self.resamples, seed=self.seed)
+    return with_intervals(
+      columns_NK,
+      metrics,
+      resamples=self.resamples,
+      seed=self.seed,
+      cluster=table.get('cluster'),
+    )
 
   def draw(
     self, table: Mapping[str, np.ndarray], names: Sequence[str] | None = None

@@ -103,6 +103,7 @@ class Retrieval:
         metrics,
         resamples=self.resamples,
         seed=self.seed,
+        cluster=table.get('cluster'),
       )
       found |= {f'{way}/{name}': value for name, value in values.items()}
     return found

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bigtrain.evaluation.intervals import with_intervals
+from bigtrain.evaluation.intervals import percentiles, resampled_sums, with_intervals
 
 
 def edit_distance(a: Sequence[Any], b: Sequence[Any]) -> int:
@@ -44,7 +44,7 @@ def text_scores(
   resamples: int = 2_000,
   seed: int = 0,
 ) -> dict[str, float]:
-  """Returns 'exact_match', 'cer' and 'wer' with intervals over texts, and 'bleu' and 'chrf'.
+  """Returns 'exact_match', 'cer', 'wer', 'bleu' and 'chrf' with intervals over texts.
 
   Args:
     predictions: What the model wrote.
@@ -87,7 +87,15 @@ def text_scores(
       raise ImportError(
         "text_scores: BLEU and chrF need sacrebleu: pip install 'bigtrain[text]', or corpus=False"
       ) from None
-    for name, score in (('bleu', sacrebleu.corpus_bleu), ('chrf', sacrebleu.corpus_chrf)):
-      some = len(references) > 0
-      found[name] = float(score(list(predictions), [list(references)]).score) if some else np.nan
+    for name, metric in (('bleu', sacrebleu.BLEU()), ('chrf', sacrebleu.CHRF())):
+      if not len(references):
+        found |= dict.fromkeys((name, f'{name}_low', f'{name}_high'), np.nan)
+        continue
+      # The counts of each text, whose sums give the score of all: what is drawn is texts.
+      counts = metric._extract_corpus_statistics(list(predictions), [list(references)])
+      of = metric._aggregate_and_compute
+      found[name] = float(of(counts).score)
+      sums_RK = resampled_sums(np.asarray(counts), resamples=resamples, seed=seed)
+      drawn = np.array([of([sums.round().astype(int).tolist()]).score for sums in sums_RK])
+      found[f'{name}_low'], found[f'{name}_high'] = percentiles(drawn)
   return found

@@ -17,6 +17,7 @@ def evaluate(
   step: int = 0,  # Of the checkpoint; 0 is the newest.
   only: tuple[str, ...] = (),  # Evaluations to make, such as held_out; empty is all.
   slice: str = '',  # Key of the records, such as label: each of its values is reported apart.
+  cluster: str = '',  # Key of what records share, such as a speaker: intervals are over those.
   temperature: str = '',  # Evaluation to fit softmax's temperature on, such as held_out.
   leaks: Literal['warn', 'refuse', 'off'] = 'warn',  # Of records both trained on and evaluated.
   pictures: bool = True,  # Whether to draw, into evaluation/NAME of the workdir.
@@ -56,7 +57,7 @@ def evaluate(
   check_leaks(experiment, leaks)
   state, _ = checkpoints.restore(step, program.shapes)
   program = Program(appraisal.itemise(experiment, program), mesh)
-  found = {name: appraisal.appraise(program, name, state) for name in made}
+  found = {name: appraisal.appraise(program, name, state, cluster) for name in made}
   slices = {name: appraisal.by_slice(found[name], slice) if slice else {} for name in names}
   if temperature:
     logits = found[temperature].table.get('log_probability')

@@ -129,6 +129,20 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
   assert 0.93 - 0.055 < covered / 200 < 0.93 + 0.055
 
 
+def test_rows_that_come_four_times_tell_as_much_as_once():
+  rows = table()
+  alone = evaluation.Classification().report(rows)
+  four = {key: np.repeat(column, 4, axis=0) for key, column in rows.items()}
+  clustered = evaluation.Classification().report({**four, 'cluster': np.repeat(np.arange(N), 4)})
+  naive = evaluation.Classification().report(four)
+  for name in ('accuracy', 'log_loss', 'brier', 'macro_f1', 'kappa'):
+    assert clustered[name] == pytest.approx(alone[name])
+    widths = [r[f'{name}_high'] - r[f'{name}_low'] for r in (alone, clustered, naive)]
+    assert widths[1] == pytest.approx(widths[0], rel=0.15)
+    assert widths[2] == pytest.approx(widths[0] / 2, rel=0.15)
+  assert math.isnan(clustered['roc_auc_low'])
+
+
 def test_the_interval_is_the_normal_one_for_many_examples():
   values = np.random.default_rng(0).normal(3, 2, 5000)
   low, high = evaluation.bootstrap_interval(values)

@@ -39,6 +39,8 @@ def test_corpus_scores_are_sacrebleus():
   found = evaluation.text_scores(said, true)
   assert found['bleu'] == sacrebleu.corpus_bleu(said, [true]).score
   assert found['chrf'] == sacrebleu.corpus_chrf(said, [true]).score
+  for name in ('bleu', 'chrf'):
+    assert found[f'{name}_low'] < found[name] < found[f'{name}_high']
 
 
 def test_a_language_models_rows_add_up_to_its_objective():
