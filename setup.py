@@ -54,6 +54,7 @@ setup(
       'optuna',
       'pyright',
       'pytest',
+      'pytest-xdist',
       'qwix',
       'ruff',
       'sentencepiece',

@@ -55,7 +55,7 @@ class Journal:
       self._trackers.tell('rewind', step)
     if self._folder is not None:
       self._folder.mkdir(parents=True, exist_ok=True)
-      self._remember(_cut(self._folder / _FILE, step))
+      self._remember([*_first(self._folder / _FILE), *_cut(self._folder / _FILE, step)])
 
   def write(self, step: int, metrics: Mapping[str, float]) -> None:
     """Adds one line; returns at once. A failure to write surfaces at the next call."""
@@ -100,6 +100,15 @@ class Journal:
       self.last.update(
         {k: (row['step'], v) for k, v in row.items() if k not in ('step', 'seconds')}
       )
+
+
+def _first(path: epath.Path) -> list[dict[str, Any]]:
+  """Returns the lines of step 0: what was evaluated before training."""
+  if not path.exists():
+    return []
+  with path.open('rb') as file:
+    lines = file.read(_WINDOW).splitlines(keepends=True)
+  return [json.loads(x) for x in lines if x.startswith(b'{"step": 0,') and x.endswith(b'\n')]
 
 
 def _cut(path: epath.Path, step: int) -> list[dict[str, Any]]:
