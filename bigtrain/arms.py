@@ -57,7 +57,10 @@ def read_levers(build: Build, words: Sequence[str]) -> dict[str, dict[str, Any]]
       if not equals:
         raise ValueError(f'--levers={line}: write a lever as knob=value, with spaces between more')
       build.check({knob: build.knobs.get(knob)}, f'--levers={line}')
-      knobs[knob] = build.read(knob, value)
+      try:
+        knobs[knob] = build.read(knob, value)
+      except ValueError as error:
+        raise ValueError(f'--levers={line}: {knob}={value}: {error}') from None
     levers[line] = knobs
   if not levers:
     raise ValueError(

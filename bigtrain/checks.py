@@ -47,6 +47,21 @@ def check_evals(program: Program, names: Iterable[str]) -> None:
       raise ValueError(f'evaluation {name!r}: {error}') from error
 
 
+def check_save_every(save_every: int) -> None:
+  """Raises ValueError for no number of steps."""
+  if save_every < 0:
+    raise ValueError(
+      f'--save_every counts steps and must be at least 1, or 0 for about three minutes, '
+      f'got {save_every}'
+    )
+
+
+def check_level(level: float) -> None:
+  """Raises ValueError for no level of an interval."""
+  if not 0 < level < 1:
+    raise ValueError(f'--level must lie between 0 and 1, got {level:g}: use 0.95')
+
+
 def check_space(program: Program, workdir: str) -> None:
   """Raises ValueError where a local disk has no room for checkpoints: two, the newest and its heir.
 

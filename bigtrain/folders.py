@@ -1,4 +1,4 @@
-"""A folder that is written whole or not at all."""
+"""Where results go: a file that can be written, a folder that is whole or not there at all."""
 
 from __future__ import annotations
 
@@ -7,6 +7,42 @@ import pathlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+  from etils import epath
+
+
+def check_folder(workdir: str, flag: str = '--workdir') -> None:
+  """Raises ValueError where no folder is and none can be made; nothing is touched."""
+  from etils import epath
+
+  path = epath.Path(workdir)
+  above = path if path.exists() else next((p for p in path.parents if p.exists()), path)
+  if '://' in workdir or (above.is_dir() and (above == path or os.access(above, os.W_OK))):
+    return
+  why = 'is not writable' if above.is_dir() else 'is a file'
+  said = f'{above} {why}' if above != path else 'is a file, a run needs a folder'
+  raise ValueError(f'{flag}={workdir}{":" * (above != path)} {said}: choose another {flag}')
+
+
+def out_file(out: str, name: str) -> epath.Path:
+  """Returns the place of a file that is to be written.
+
+  Args:
+    out: The place; `~` is the home folder.
+    name: What such a file is called, for the message.
+
+  Raises:
+    ValueError: The place is a folder, or lies where no folder can be made. Nothing was touched.
+  """
+  from etils import epath
+
+  path = epath.Path(os.path.expanduser(out))
+  if path.is_dir():
+    raise ValueError(f'--out={out} is a folder: name a file, such as {path / name}')
+  check_folder(os.fspath(path.parent), '--out')
+  return path
 
 
 @contextmanager

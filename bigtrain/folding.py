@@ -30,14 +30,14 @@ def own_folds(build: Build) -> bool:
 
 
 def deal(
-  build: Build, folds: int, *, held_out: str = 'held_out', stratify: str = '', group: str = ''
+  build: Build, folds: int, *, evaluation: str = 'held_out', stratify: str = '', group: str = ''
 ) -> list[Experiment]:
   """Returns the experiment of each fold, with the held-out evaluation alone, made at the end.
 
   Args:
     build: Makes the experiment.
     folds: How many, at least 2.
-    held_out: The evaluation whose data is dealt.
+    evaluation: The one whose data is dealt.
     stratify: A key of which each fold has its share; '' is 'label' where it is an integer, and
       'none' none.
     group: A key of what must not be on both sides; '' is none.
@@ -45,17 +45,17 @@ def deal(
   Raises:
     ValueError: The evaluation is not there or a test split, or the records can't be dealt.
   """
-  if is_test(held_out):
+  if is_test(evaluation):
     raise ValueError(
-      f'--held_out={held_out} is a test split, which is not trained on: name another'
+      f'--evaluation={evaluation} is a test split, which is not trained on: name another'
     )
   if own_folds(build):
     if stratify or group:
       raise ValueError('the experiment deals its folds itself: leave --stratify and --group out')
     made = [build(fold=(fold, folds)) for fold in range(folds)]
-    return [_judged_by(each, held_out) for each in made]
-  base = _judged_by(build(), held_out)
-  judged = base.evals[held_out].data
+    return [_judged_by(each, evaluation) for each in made]
+  base = _judged_by(build(), evaluation)
+  judged = base.evals[evaluation].data
   for source in (base.data.source, judged.source):
     if views.behind(source, 'tokenizer') is not None:
       raise ValueError(f'windows of one text would be on both sides of a fold: {_CURE}')
@@ -72,19 +72,21 @@ def deal(
   experiments = []
   for train, held in parts:
     own, other = (sources.Subset(pool, part.indices, about) for part in (train, held))
-    made = dataclasses.replace(base.evals[held_out], data=_over(judged, other))
+    made = dataclasses.replace(base.evals[evaluation], data=_over(judged, other))
     experiments.append(
-      dataclasses.replace(base, data=_over(base.data, own), evals={held_out: made})
+      dataclasses.replace(base, data=_over(base.data, own), evals={evaluation: made})
     )
   return experiments
 
 
-def _judged_by(experiment: Experiment, held_out: str) -> Experiment:
-  if held_out not in experiment.evals:
+def _judged_by(experiment: Experiment, evaluation: str) -> Experiment:
+  if evaluation not in experiment.evals:
     known = ', '.join(name for name in experiment.evals if not is_test(name))
-    raise ValueError(f'--held_out={held_out} is no evaluation of this experiment: it has {known}')
-  made = dataclasses.replace(experiment.evals[held_out], every=None)
-  return dataclasses.replace(experiment, evals={held_out: made})
+    raise ValueError(
+      f'--evaluation={evaluation} is no evaluation of this experiment: it has {known}'
+    )
+  made = dataclasses.replace(experiment.evals[evaluation], every=None)
+  return dataclasses.replace(experiment, evals={evaluation: made})
 
 
 def _over(batches: Any, source: Any) -> Any:

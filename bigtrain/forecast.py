@@ -126,7 +126,7 @@ def forecast(
   try:
     compiled = lowered.compile(options)
   except jax.errors.JaxRuntimeError as error:
-    used, buffers = _exhausted(str(error))
+    used, buffers = exhausted(str(error))
     if 'RESOURCE_EXHAUSTED' not in str(error) or not used:  # Fast memory, say, of a kernel.
       raise
     held['temporaries'] = max(used - sum(held.values()), 0.0)
@@ -165,7 +165,7 @@ def forecast(
   )
 
 
-def _exhausted(text: str) -> tuple[float, list[tuple[float, str, str]]]:
+def exhausted(text: str) -> tuple[float, list[tuple[float, str, str]]]:
   """Returns bytes asked for, and the largest allocations, of the compiler's own report."""
   used = re.search(r'(?:[Uu]sed |HLO temporaries \()([\d.]+)([KMG]?)', text)
   buffers = [

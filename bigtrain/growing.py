@@ -56,15 +56,26 @@ def thinned(x: np.ndarray, y: np.ndarray, points: int = POINTS) -> Curve:
 
 
 def columns(content: bytes) -> dict[str, np.ndarray]:
-  """Reads lines of a journal by columns; a metric is NaN where a line doesn't have it."""
+  """Reads lines of a journal by columns; a metric is NaN where a line doesn't have it.
+
+  Raises:
+    ValueError: A line is no object of numbers.
+  """
   import pyarrow
   from pyarrow import json as arrow_json
 
   try:
+    # Arrow's reader ends the process where a line is null: it sees lines of objects alone.
+    if not content.startswith(b'{') or content.count(b'\n{') + 1 != content.count(b'\n'):
+      raise pyarrow.ArrowInvalid
     options = arrow_json.ReadOptions(block_size=1 << 24)
     table = arrow_json.read_json(io.BytesIO(content), read_options=options)
     return {name: table[name].cast(pyarrow.float64()).to_numpy() for name in table.column_names}
-  except pyarrow.ArrowInvalid:  # It doesn't read NaN, which Python writes.
-    rows = [json.loads(line) for line in content.splitlines()]
+  except pyarrow.ArrowException:  # It doesn't read NaN, which Python writes.
+    pass
+  try:
+    rows = [dict(json.loads(line)) for line in content.splitlines() if line.strip()]
     names = dict.fromkeys(name for row in rows for name in row)
     return {n: np.array([row.get(n, math.nan) for row in rows], float) for n in names}
+  except (ValueError, TypeError, OverflowError, RecursionError) as error:
+    raise ValueError(f'a line of the journal is no object of numbers ({error})') from None

@@ -23,6 +23,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from bigtrain.folders import check_folder
 from bigtrain.kinds import text
 from bigtrain.masking import masked, masked_value
 from bigtrain.provenance import packages, revision
@@ -228,17 +229,10 @@ def _write(path: 'epath.Path', content: str) -> None:
 
 
 def _check_new(workdir: str) -> None:
+  check_folder(workdir)
   path = _path(workdir)
   if not path.exists():
-    above = next((p for p in path.parents if p.exists()), path)
-    if '://' not in workdir and (not above.is_dir() or not os.access(above, os.W_OK)):
-      why = 'is not writable' if above.is_dir() else 'is a file'
-      raise ValueError(f'--workdir={workdir}: {above} {why}: choose another --workdir')
     return
-  if not path.is_dir():
-    raise ValueError(
-      f'--workdir={workdir} is a file, a run needs a folder: choose another --workdir'
-    )
   used = sorted(child.name for child in path.iterdir() if not child.name.startswith('.'))
   if used:
     raise ValueError(

@@ -1,117 +1,14 @@
-"""Bad input ends in one sentence with place, value and cure; nothing was compiled, nothing lost.
+"""Bad input of `train` ends in one sentence: place, value, cure. Nothing was compiled or lost.
 
 Each row is an experiment's file, a command line and a workdir as a person might have them. What
 the functions of the data room say is tested in `tests/data/test_bad_data.py`; here it has to reach
-the person through the front door.
+the person through the front door. Rows of other verbs are in `test_bad_verbs.py`.
 """
 
-import dataclasses
 import gzip
-import importlib.util
-import pathlib
-import shutil
-import textwrap
 
 import pytest
-
-from bigtrain import launch
-from bigtrain.program import Program
-
-FILE = '''
-  """A file as a person writes it."""
-  from typing import Literal
-  import flax.linen as nn
-  import numpy as np
-  import optax
-  from bigtrain import data, evaluation
-  from bigtrain.experiment import Eval, Experiment
-
-  class Listed:
-    """Records one by one, as a person's own source gives them."""
-    def __init__(self, *records):
-      self.records = records
-    def __len__(self):
-      return len(self.records)
-    def __getitem__(self, index):
-      return self.records[index]
-
-  class Net(nn.Module):
-    @nn.compact
-    def __call__(self, x, *, train: bool):
-      return nn.Dense(4)(x.reshape(x.shape[0], -1).astype(np.float32))
-
-  def experiment(
-    *,
-    batch: int = 8,
-    steps: int = 4,
-    accumulate: int = 1,
-    ema: float = 0.0,
-    held_out: float = 0.25,
-    every: int = 2,
-    lr: float = 0.1,
-    model: Literal['net', 'wide'] = 'net',
-    widths: tuple[int, ...] = (8,),
-    clean: bool = True,
-  ) -> Experiment:
-    rng = np.random.default_rng(0)
-    source = data.arrays(image=rng.normal(size=(40, 2, 2, 1)), label=np.arange(40) % 4)
-    one = {'image': np.zeros((2, 2, 1), np.float32), 'label': np.int32(0)}
-    objective = evaluation.softmax_cross_entropy
-    train = held = duration = shift = None
-    SOURCE
-    if train is None:
-      train, held = data.split_stratified(source, held_out=held_out, test=0)
-    evals = {'held_out': Eval(data.once(held, 8), objective, every=every)}
-    EVALS
-    return Experiment(
-      data=data.forever(train, batch, map=shift),
-      model=Net(),
-      objective=objective,
-      optimizer=optax.sgd(lr),
-      steps=duration or steps,
-      evals=evals,
-      accumulate=accumulate,
-      ema=ema,
-    )
-'''
-
-
-@dataclasses.dataclass
-class Row:
-  """What is typed, what lies around, and the words of the answer: place, value and cure.
-
-  Attributes:
-    line: the command line; a --workdir is added unless it names one.
-    words: what the sentence must hold.
-    source: lines of the experiment that change its data.
-    evals: lines that change its evaluations.
-    files: name to content, below the current folder.
-    trained: whether `run` holds a finished run of the plain experiment before.
-    code: the exit code; 2 where the command line itself makes no sense.
-  """
-
-  line: str
-  words: tuple[str, ...]
-  source: str = ''
-  evals: str = ''
-  files: dict[str, bytes] = dataclasses.field(default_factory=dict)
-  trained: bool = False
-  code: int = 1
-
-
-def said(line, *words):
-  return Row(line, words, code=2)
-
-
-def made(source, *words, line='', evals='', **files):
-  content = {name.replace('__', '/').replace('_', '.'): text for name, text in files.items()}
-  return Row(line, words, source, evals, content)
-
-
-def found(line, *words, trained=True, **files):
-  content = {f'run/{name.replace("_", ".")}': text for name, text in files.items()}
-  return Row(line, words, files=content, trained=trained)
-
+from front_door import Row, check_refused, found, made, said, train_one
 
 KEYED = 'train = held = data.arrays'
 ROWS = {
@@ -248,11 +145,6 @@ ROWS = {
     '', "'held_out'", 'batch of 9', '8 devices', line='--mesh=fsdp:8',
     evals="evals['held_out'] = Eval(data.once(held, 9), objective)",
   ),
-  'unknown evaluation': found('evaluate --only=heldout', '--only=heldout', 'it has held_out'),
-  'no such step': found('evaluate --step=3', 'no checkpoint of step 3', 'choose one of [4]'),
-  'evaluated untrained': found('evaluate', 'run holds no checkpoint', 'train first', trained=False),
-  'evaluated otherwise': found('evaluate --batch=4', '--batch=8, not --batch=4', 'leave --batch'),
-  'mesh of evaluate': found('evaluate --mesh=x', '--mesh', "'x'", 'AXIS:SIZE'),
   # The workdir.
   'other knobs': found('--lr=0.2', '--workdir=run', '--lr=0.1, not --lr=0.2', 'choose another'),
   'other batch': found('--batch=4', '--workdir=run', '--batch=8', '--flagfile=run/flags.txt'),
@@ -272,76 +164,14 @@ ROWS = {
     '--workdir=run/a', ('--workdir=run/a', 'run is a file', 'another'), files={'run': b'mine'}
   ),
   'line break in a knob': Row("--workdir=a\nb", ('--workdir', 'line break', 'leave it out')),
-  'damaged checkpoint': Row(
-    'evaluate', ('checkpoints/4', 'is damaged', 'another --workdir'),
-    files={'run/checkpoints/4/state/_METADATA': b'{'}, trained=True,
-  ),
 }  # fmt: skip
-
-
-def write(row: Row) -> None:
-  """Lays down an experiment's file, mine.py, and what else the row has in the current folder."""
-  inside = {'SOURCE': row.source, 'EVALS': row.evals}
-  text = textwrap.dedent(FILE).lstrip()
-  for name, lines in inside.items():
-    lines = textwrap.indent(textwrap.dedent(lines).strip(), '  ')
-    text = text.replace(f'  {name}\n', f'{lines}\n')
-  pathlib.Path('mine.py').write_text(text)
-  for name, content in row.files.items():
-    pathlib.Path(name).parent.mkdir(parents=True, exist_ok=True)
-    pathlib.Path(name).write_bytes(content)
-
-
-def load():
-  spec = importlib.util.spec_from_file_location('mine', pathlib.Path('mine.py').absolute())
-  assert spec is not None
-  assert spec.loader is not None
-  module = importlib.util.module_from_spec(spec)
-  spec.loader.exec_module(module)
-  return module.experiment
-
-
-def snapshot() -> dict[str, bytes]:
-  """Returns the content of every file below the current folder."""
-  files = [p for p in pathlib.Path().rglob('*') if p.is_file() and '__pycache__' not in p.parts]
-  return {str(path): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
-  """A finished run of the plain experiment."""
-  folder = tmp_path_factory.mktemp('trained')
-  with pytest.MonkeyPatch.context() as patch:
-    patch.chdir(folder)
-    write(Row('', ()))
-    launch.run(load(), ['--workdir=run', '--progress=off'])
-  return folder / 'run'
+  return train_one(tmp_path_factory.mktemp('trained'))
 
 
 @pytest.mark.parametrize('row', ROWS.values(), ids=ROWS)
-def test_bad_input_is_a_sentence(row, run, tmp_path, monkeypatch, capsys):
-  monkeypatch.chdir(tmp_path)
-  monkeypatch.setenv('BIGTRAIN_DATA', str(tmp_path))
-  if row.trained:
-    shutil.copytree(run, 'run')
-  write(row)
-  experiment = load()
-  before = snapshot()
-  compiled = []
-  for name in ('init', 'compile', 'run', 'evaluate'):
-    monkeypatch.setattr(Program, name, lambda *_, name=name: compiled.append(name))
-  words = row.line.split(' ') if row.line else []
-  with pytest.raises(SystemExit) as caught:
-    launch.run(experiment, [*([] if '--workdir' in row.line else ['--workdir=run']), *words])
-
-  captured = capsys.readouterr()
-  sentence, *places = captured.err.splitlines()
-  assert caught.value.code == row.code
-  assert sentence.startswith('error: ')
-  for word in row.words:
-    assert word in sentence
-  # The line of the experiment's file may follow, and nothing else.
-  assert len(places) <= 1
-  assert all(place.startswith('  at ') and 'mine.py:' in place for place in places)
-  assert compiled == []
-  assert snapshot() == before
+def test_bad_input_is_a_sentence(row, run, tmp_path, capsys):
+  check_refused(row, run, tmp_path, capsys)

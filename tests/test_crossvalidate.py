@@ -87,9 +87,9 @@ def test_what_cannot_be_dealt_is_refused():
   with pytest.raises(ValueError, match='a knob fold'):
     deal(Build.of(windows), 3)
   with pytest.raises(ValueError, match='is a test split'):
-    deal(Build.of(experiment), 3, held_out='test')
+    deal(Build.of(experiment), 3, evaluation='test')
   with pytest.raises(ValueError, match='it has held_out'):
-    deal(Build.of(experiment), 3, held_out='held')
+    deal(Build.of(experiment), 3, evaluation='held')
 
   def own(*, fold: tuple[int, ...] = (), seed: int = 0):
     made = experiment(seed=seed)

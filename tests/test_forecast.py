@@ -53,11 +53,11 @@ def test_the_compilers_own_report_of_too_much_is_read():
      Shape: bf16[64,512]{1,0}
   2. Size: 512.0M
      Shape: f32[8]{0}"""
-  used, buffers = forecast._exhausted(text)
+  used, buffers = forecast.exhausted(text)
   assert used == 20.5 * 2**30
   assert buffers == [(2 * 2**30, 'bf16[64,512]{1,0}', 'jit(step)/big'), (2**29, 'f32[8]{0}', '')]
   text = 'the total memory required for HLO temporaries (36.00G) exceeds available HBM (15.75G).'
-  assert forecast._exhausted(text) == (36 * 2**30, [])
+  assert forecast.exhausted(text) == (36 * 2**30, [])
 
 
 def fake(found, **changes):

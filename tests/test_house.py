@@ -155,6 +155,13 @@ def _defined(tree: ast.Module) -> set[str]:
   return names
 
 
+CALLED = {
+  'eval', 'exec', 'builtins.eval', 'builtins.exec', 'yaml.load', 'yaml.unsafe_load', 'os.system',
+  'os.popen', 'torch.load', 'subprocess.getoutput', 'subprocess.getstatusoutput',
+}  # fmt: skip
+FALSE = {'allow_pickle', 'shell', 'trust_remote_code'}
+
+
 def code_from_data(root: pathlib.Path) -> Iterator[str]:
   """Nothing that turns data into running code."""
   pickles = {'pickle', 'cPickle', 'cloudpickle', 'dill', 'marshal', 'shelve', 'joblib'}
@@ -166,14 +173,12 @@ def code_from_data(root: pathlib.Path) -> Iterator[str]:
       if not isinstance(node, ast.Call):
         continue
       called = ast.unparse(node.func)
-      if called in ('eval', 'exec', 'builtins.eval', 'builtins.exec', 'yaml.load', 'os.system'):
+      if called in CALLED:
         yield f'{path}:{node.lineno}: calls {called}'
       for keyword in node.keywords:
-        if (keyword.arg, ast.unparse(keyword.value)) in (
-          ('allow_pickle', 'True'),
-          ('shell', 'True'),
-        ):
-          yield f'{path}:{node.lineno}: {keyword.arg}=True'
+        # Not for a variable either: it could be true.
+        if keyword.arg in FALSE and ast.unparse(keyword.value) != 'False':
+          yield f'{path}:{node.lineno}: {keyword.arg}={ast.unparse(keyword.value)}'
 
 
 def sizes(root: pathlib.Path) -> Iterator[str]:
@@ -388,6 +393,8 @@ BAD = [
   (code_from_data, 'benchmarks/race.py', 'exec("1")', 'calls exec'),
   (code_from_data, 'bigtrain/journal.py', 'yaml.load(x)', 'calls yaml.load'),
   (code_from_data, 'bigtrain/journal.py', 'np.load(x, allow_pickle=True)', 'allow_pickle=True'),
+  (code_from_data, 'bigtrain/journal.py', 'run(x, shell=True)', 'shell=True'),
+  (code_from_data, 'bigtrain/journal.py', 'load(x, trust_remote_code=y)', 'trust_remote_code=y'),
   (sizes, 'bigtrain/journal.py', 'x = 1\n' * 301, '301 lines, at most 300'),
   (sizes, 'experiments/toy.py', 'x = 1\n' * 81, '81 lines, at most 80'),
   (headers, 'experiments/toy.py', '"""2 min on 2 CPU cores: 0.98."""', 'does not name the command'),

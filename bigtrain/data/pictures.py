@@ -3,6 +3,7 @@
 import gzip
 import importlib.util
 import pathlib
+import zlib
 from typing import Literal
 
 import numpy as np
@@ -101,5 +102,5 @@ def _idx(path: pathlib.Path, raw: bytes) -> np.ndarray:
     axes = content[3]
     shape = np.frombuffer(content, '>i4', axes, 4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
-  except (OSError, EOFError, ValueError, IndexError) as error:
+  except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
     raise ValueError(f'data.fashion: cannot read {path} ({error}): {_FASHION_CURE}') from None

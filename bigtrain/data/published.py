@@ -101,8 +101,8 @@ def load_tokenizer(path: str | os.PathLike[str], *, end: str | None = None) -> A
     raise FileNotFoundError(f'data.load_tokenizer: no file {path}: check the path')
   if path.suffix == '.model':
     return SentencePieces(path.read_bytes(), end)
-  definition = path.read_text(encoding='utf-8')
   try:
+    definition = path.read_text(encoding='utf-8')
     known = subwords.Subwords(definition)._tokenizer.token_to_id
   except ValueError as error:
     raise ValueError(f'data.load_tokenizer: cannot read {path} ({error})') from None

@@ -159,7 +159,7 @@ def match(
   """Returns the arrays of a source for the paths of `shapes`, as `warm_start` says, and a report.
 
   Raises:
-    ValueError: An array has another shape, or a `reshape` gave one.
+    ValueError: `keep` matches no path; an array has another shape, or a `reshape` gave one.
   """
   chosen, taken, reshaped, kept, fresh, used = {}, [], {}, [], [], set()
   for path, shape in shapes.items():
@@ -195,6 +195,8 @@ def match(
       if array.shape != tuple(shape):
         raise ValueError(f'reshape gave {path} the shape {array.shape}, not {tuple(shape)}')
     chosen[path] = array
+  if keep and not kept:
+    raise ValueError(f'keep={keep!r} matches none of the parameters, such as {next(iter(shapes))}')
   unused = tuple(path for path in arrays if path not in used)
   return chosen, Report(tuple(taken), reshaped, tuple(kept), tuple(fresh), unused)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 from bigtrain.verbs.train import prepare as prepare
@@ -26,9 +25,9 @@ def compile(
   import json
 
   import jax
-  from etils import epath
 
   from bigtrain import compute, forecast
+  from bigtrain.folders import out_file
   from bigtrain.forecast_page import lines
   from bigtrain.forecast_search import find
 
@@ -36,6 +35,7 @@ def compile(
     raise ValueError(f'--slices={slices} needs --topology, which names what a slice is')
   if tries < 1:
     raise ValueError(f'--tries counts compilations and must be at least 1, got {tries}')
+  path = out_file(out, 'compile.json') if out else None
   devices = None
   if topology:
     devices = compute.topology_devices(topology, slices)
@@ -47,7 +47,7 @@ def compile(
     tried = [forecast.forecast(experiment, mesh, devices, windowed=windowed)]
   for line in lines(tried):
     print(line)
-  if out:
-    path = epath.Path(os.path.expanduser(out))
+  if path:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([forecast.as_dict(one) for one in tried], indent=2) + '\n')
   return tried

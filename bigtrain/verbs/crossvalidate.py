@@ -15,7 +15,7 @@ def crossvalidate(
   *,
   workdir: str = '',  # A folder for each fold, and folds.json.
   folds: int = 5,  # Parts that training and held-out records are dealt into.
-  held_out: str = 'held_out',  # The evaluation that judges; a test split stays untouched.
+  evaluation: str = 'held_out',  # The one that judges; a test split stays untouched.
   stratify: str = '',  # Key each fold has its share of; empty is label if an integer, none is none.
   group: str = '',  # Key of what must not be on both sides, such as a patient.
   mesh: str = '',  # Devices by axis, such as data:2,fsdp:-1; empty is all on fsdp.
@@ -32,17 +32,19 @@ def crossvalidate(
   import numpy as np
   from etils import epath
 
-  from bigtrain import evaluation, folding, record
-  from bigtrain.checks import check_evals, check_training
+  from bigtrain import folding, record
+  from bigtrain.checks import check_evals, check_save_every, check_training
+  from bigtrain.evaluation import fold_interval
   from bigtrain.program import Program
   from bigtrain.train import fit
   from bigtrain.verdict import lines
 
   if folds < 2:
     raise ValueError(f'--folds must be at least 2, got {folds}: 5 and 10 are usual')
+  check_save_every(save_every)
   if record.read(workdir) is not None:
     raise ValueError(f'--workdir={workdir} holds a single run: choose another for the folds')
-  experiments = folding.deal(build, folds, held_out=held_out, stratify=stratify, group=group)
+  experiments = folding.deal(build, folds, evaluation=evaluation, stratify=stratify, group=group)
   file = inspect.getsourcefile(inspect.unwrap(build.function)) or ''
   dealt = {} if folding.own_folds(build) else {'stratify': stratify, 'group': group}
   records = [
@@ -65,18 +67,18 @@ def crossvalidate(
     if run.stopped:
       print(f'Stopped in fold {fold} and saved. The same command goes on from there.')
       sys.exit(run.stopped)
-    results.append(run.results[held_out])
+    results.append(run.results[evaluation])
   metrics = [name for name in results[0] if not name.endswith(('_low', '_high'))]
   found = {name: [result[name] for result in results] for name in metrics}
   rows, kept = [], {}
   for name, values in found.items():
-    low, high = evaluation.fold_interval(np.array(values))
+    low, high = fold_interval(np.array(values))
     mean = float(np.mean(values))
     kept[name] = {'mean': mean, 'low': low, 'high': high, 'folds': values}
     rows.append([name, f'{mean:.4f} ({low:.4f} to {high:.4f})', *(f'{v:.4f}' for v in values)])
   if jax.process_index() == 0:
     place = epath.Path(workdir) / 'folds.json'
-    place.write_text(json.dumps({'evaluation': held_out, 'metrics': kept}, indent=1) + '\n')
+    place.write_text(json.dumps({'evaluation': evaluation, 'metrics': kept}, indent=1) + '\n')
     print(lines(['metric', 'mean', *(f'fold {fold}' for fold in range(folds))], rows))
     print(f'Intervals of 95 % allow for records that folds share. Kept in {place}')
   return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from bigtrain.verbs.train import prepare as prepare
@@ -20,10 +19,10 @@ def inspect(
 ) -> str:
   """Shows data, model and cost as an HTML page, before anything is trained."""
   import jax
-  from etils import epath
 
   from bigtrain import record
   from bigtrain.datasheet import Stream, data_sections
+  from bigtrain.folders import out_file
   from bigtrain.model_summary import facts, model_sections
   from bigtrain.page import page, plain
   from bigtrain.program import Program
@@ -32,9 +31,7 @@ def inspect(
     # In a folder that is no run yet, `train` would take the page for somebody's work.
     run = record.read(workdir) is not None
     out = f'{workdir}/inspect.html' if run else f'{workdir.rstrip("/")}.inspect.html'
-  path = epath.Path(os.path.expanduser(out or 'inspect.html'))
-  if path.is_dir():
-    raise ValueError(f'--out={out} is a folder: name a file, such as {path / "inspect.html"}')
+  path = out_file(out or 'inspect.html', 'inspect.html')
   program = Program(experiment, mesh)
   if jax.process_index() > 0:
     return str(path)

@@ -25,14 +25,17 @@ def report(
   from etils import epath
 
   from bigtrain import comparison, gallery, record
+  from bigtrain.folders import out_file
   from bigtrain.page import page
   from bigtrain.workdirs import Shelf
 
+  if not 0 <= port < 2**16:
+    raise ValueError(f'--port must lie in 0 to 65535, got {port}: use 8000, or 0 for a free one')
   many = not against and record.read(workdir) is None
   shelf = Shelf([workdir, *against])
   runs = shelf.read()
   title = runs[0].name if len(runs) == 1 else f'{runs[0].name} and {len(runs) - 1} more'
-  path = epath.Path(out or f'{workdir}/report.html')
+  path = out_file(out or f'{workdir}/report.html', 'report.html')
 
   def draw(runs: Sequence[Kept]) -> dict[str, Any]:
     if not many:
@@ -54,8 +57,6 @@ def report(
 
     first = Live(title, shelf, draw, script)
     return serve_pages(first, host, port, beside=workdir if many else None)
-  if path.is_dir():
-    raise ValueError(f'--out={out} is a folder: name a file, such as {path / "report.html"}')
   for run in runs if many else ():
     write(run.folder / 'report.html', run.name, comparison.sections([run]))
   write(path, title, draw(runs), script)

@@ -33,14 +33,25 @@ def study(
   """Says which lever mattered, by controlled runs with seeds, intervals and corrected p-values."""
   from bigtrain import gates, verdict
   from bigtrain.arms import BASE, candidates, make_arms, read_levers, run_screening
+  from bigtrain.checks import check_level
   from bigtrain.cohort import Cohort
   from bigtrain.evaluation import is_test
+  from bigtrain.folders import check_folder
+  from bigtrain.kinds import nearest
   from bigtrain.trials import Trials
 
   if seeds < 2 or screen < 1 or leaders < 1:
     raise ValueError(
       'a study takes at least --seeds=2, --screen=1 and --leaders=1, '
       f'got {seeds}, {screen} and {leaders}'
+    )
+  check_folder(workdir)
+  check_level(level)
+  if spread <= 1:
+    raise ValueError(f'--spread multiplies a rate and must be above 1, got {spread:g}: use 3')
+  if rate not in ('', 'lr', *build.knobs):
+    raise ValueError(
+      f'--rate={rate} is no knob of {build.name}{nearest(rate, build.knobs)}; empty tunes none'
     )
   build = build.with_defaults(build.table('STUDY'))
   known = read_levers(build, levers)
@@ -69,6 +80,9 @@ def study(
 
   def score(runs: Any, share: float) -> list[float]:
     found = trials.measure(runs, [choosing], share=share, stage='screening')
+    if name not in found[0][choosing]:
+      has = ', '.join(found[0][choosing])
+      raise ValueError(f'--metric={metric}: {choosing} has no metric {name}: it has {has}')
     values = [results[choosing][name] * (-1 if higher else 1) for results in found]
     return [value if value == value else float('inf') for value in values]  # NaN: the worst.
 

@@ -43,7 +43,7 @@ def train(
   from etils import epath
 
   from bigtrain import agreement, architecture, compute, lineage
-  from bigtrain.checks import check_evals, check_space, check_training
+  from bigtrain.checks import check_evals, check_save_every, check_space, check_training
   from bigtrain.evaluation import looks, note_test
   from bigtrain.goodput import line
   from bigtrain.journal import table
@@ -56,11 +56,7 @@ def train(
 
   if log_every < 1:
     raise ValueError(f'--log_every counts steps and must be at least 1, got {log_every}')
-  if save_every < 0:
-    raise ValueError(
-      f'--save_every counts steps and must be at least 1, or 0 for about three minutes, '
-      f'got {save_every}'
-    )
+  check_save_every(save_every)
   if hang_after < 0:
     raise ValueError(f'--hang_after counts seconds, or is 0 for never, got {hang_after}')
   check(trackers)
@@ -81,15 +77,23 @@ def train(
     source = getattr(experiment.data, 'source', None)
     for name, content in getattr(source, 'files', {}).items():
       (epath.Path(workdir) / name).write_bytes(content)
-  run = fit(
-    program,
-    workdir,
-    log_every=log_every,
-    save_every=save_every,
-    hang_after=hang_after,
-    progress=progress == 'auto',
-    trackers=trackers,
-  )
+  try:
+    run = fit(
+      program,
+      workdir,
+      log_every=log_every,
+      save_every=save_every,
+      hang_after=hang_after,
+      progress=progress == 'auto',
+      trackers=trackers,
+    )
+  except jax.errors.JaxRuntimeError as error:
+    from bigtrain import out_of_memory
+
+    said = out_of_memory.sentence(error, program, record.knobs if record else ())
+    if said is None:
+      raise
+    raise ValueError(said) from error
   traced.close()
   if jax.process_index() == 0:
     spent = program.goodput.read()

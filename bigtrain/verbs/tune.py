@@ -51,6 +51,8 @@ def tune(
   import numpy as np
 
   from bigtrain import evaluation
+  from bigtrain.checks import check_level
+  from bigtrain.folders import check_folder
   from bigtrain.kinds import text
   from bigtrain.search import Search, choosing, read_space
   from bigtrain.search_picture import draw_slices
@@ -59,6 +61,8 @@ def tune(
 
   if trials < 1 or seeds < 2:
     raise ValueError(f'a search takes at least --trials=1 and --seeds=2, got {trials} and {seeds}')
+  check_folder(workdir)
+  check_level(level)
   space = read_space(build)
   judged = choosing(build, metric)
   try:
