@@ -68,12 +68,18 @@ class Eval:
     evaluator: Gives the metrics that need the whole table of predictions.
     every: Steps between evaluations. None evaluates once, after training: use it for the test
       split.
+    patience: Evaluations in a row without a lower loss after which training ends early (Prechelt
+      1998); None trains to the last step. What is kept and evaluated then is the model of the step
+      where training ends, `patience` evaluations behind the lowest loss, not the best that was
+      seen: choosing by loss on few examples flatters it, and `ema` smooths the difference. A
+      schedule that is to end at 0 ends higher. Trials of `study` and `tune` never end early.
   """
 
   data: Batches
   objective: Objective | None = None
   evaluator: Evaluator | None = None
   every: int | None = None
+  patience: int | None = None
 
   def __post_init__(self):
     if self.objective is None and self.evaluator is None:
@@ -81,6 +87,13 @@ class Eval:
     if self.every is not None and self.every < 1:
       raise ValueError(
         f'Eval.every must be at least 1 step, got {self.every}: None is "at the end"'
+      )
+    if self.patience is not None and (
+      self.patience < 1 or self.every is None or self.objective is None
+    ):
+      raise ValueError(
+        f'Eval.patience must be at least 1 evaluation, of an objective every so many steps, got '
+        f'{self.patience} with every={self.every}: give both, or leave patience None'
       )
 
 
@@ -148,4 +161,9 @@ class Experiment:
       raise ValueError(
         f'swa_start must be a step before the last of {self.steps}, and ema 0, got '
         f'swa_start={self.swa_start} and ema={self.ema}: three quarters of the steps are usual'
+      )
+    if self.swa_start is not None and any(e.patience for e in self.evals.values()):
+      raise ValueError(
+        'swa_start averages up to a last step that is known, and Eval.patience may end before it: '
+        'use one of them, or ema in place of swa_start'
       )

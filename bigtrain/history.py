@@ -33,10 +33,17 @@ class History:
     meter: Measures speed between entries.
     log_every: Steps between entries; the last step has one too.
     ahead: Batches that the data is ahead of the step: left out on purpose.
+    patience: Of evaluations by name, as `Eval.patience`; earlier losses are the journal's.
   """
 
   def __init__(
-    self, journal: Journal, progress: Progress, meter: Meter, log_every: int, ahead: int = 0
+    self,
+    journal: Journal,
+    progress: Progress,
+    meter: Meter,
+    log_every: int,
+    ahead: int = 0,
+    patience: Mapping[str, int] | None = None,
   ):
     self._journal, self._progress, self._meter = journal, progress, meter
     self._log_every = log_every
@@ -44,6 +51,8 @@ class History:
     self._sums: dict[str, Mean] = {}
     self.health = Health(ahead)
     self._step_seconds = 0.0  # Between the last two entries; 0 before the first.
+    self._patience = patience or {}
+    self._losses = {name: journal.column(f'{name}/loss') for name in self._patience}
 
   @contextmanager
   def loading(self) -> Iterator[None]:
@@ -81,6 +90,14 @@ class History:
       return 0
     pace = seconds / self._step_seconds
     return compute.agreed(self._log_every * max(1, round(pace / self._log_every)))
+
+  def out_of_patience(self) -> bool:
+    """Whether an evaluation went on too long without a lower loss, by the first host's journal."""
+    return bool(self._patience) and bool(compute.agreed(any(map(self._too_long, self._patience))))
+
+  def _too_long(self, name: str) -> bool:
+    losses = [loss if loss == loss else np.inf for loss in self._losses[name]]
+    return len(losses) > 0 and len(losses) - 1 - int(np.argmin(losses)) >= self._patience[name]
 
   def _fetch(self) -> None:
     step, count, means = self._pending.popleft()
@@ -132,3 +149,8 @@ class History:
     first = alone[:4]  # What fits a line; the journal has them all.
     shown = '  '.join(f'{key} {value:.4g}' for key, value in first)
     self._progress.say(f'step {step}  {name}: {shown}')
+    if not label and name in self._patience:
+      self._losses[name].append(metrics['loss'])
+      if self._too_long(name):
+        low, times = min(self._losses[name]), self._patience[name]
+        self._progress.say(f'{name}: no loss below {low:.4g} for {times} evaluations. Ending early')

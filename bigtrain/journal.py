@@ -77,6 +77,14 @@ class Journal:
     }
     return found or None
 
+  def column(self, key: str) -> list[float]:
+    """The values of a metric in the file, in the order of their steps."""
+    path = self._folder / _FILE if self._folder is not None else None
+    if path is None or not path.exists():
+      return []
+    rows = (json.loads(line) for line in path.read_text().splitlines() if f'"{key}"' in line)
+    return [row[key] for row in rows]
+
   def close(self) -> None:
     """Writes what is pending."""
     self._thread.shutdown(wait=True)

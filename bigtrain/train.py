@@ -172,6 +172,8 @@ def fit(
 ) -> Run:
   """Trains to the experiment's last step, from the newest checkpoint if the workdir has one.
 
+  An evaluation that is out of patience (`Eval.patience`) makes its step the last one.
+
   Args:
     program: The compiled experiment.
     workdir: Where journal and checkpoints are kept; None keeps nothing.
@@ -204,7 +206,16 @@ def fit(
   position = iterator.get_state()
   journal = Journal(workdir if jax.process_index() == 0 else None, step, trackers)
   bar = Progress(experiment.steps, experiment.data.batch, shown=progress)
-  history = History(journal, bar, program.meter(), log_every, position['step'] - step)
+  patience = {n: e.patience for n, e in experiment.evals.items() if e.patience}
+
+  def history_from(step: int) -> History:
+    ahead = position['step'] - step
+    return History(journal, bar, program.meter(), log_every, ahead, patience)
+
+  def due() -> list[str]:
+    return [n for n, e in experiment.evals.items() if e.every and step % e.every == 0]
+
+  history = history_from(step)
   periods = [log_every, *(e.every for e in experiment.evals.values() if e.every)]
   returns = 0  # To an older checkpoint.
 
@@ -221,14 +232,17 @@ def fit(
     watchdog = stack.enter_context(compute.Watchdog(hang_after))
     if checkpoints:  # Importing Orbax takes half a second: while the device has work.
       checkpoints.preload()
-    if step == 0 and experiment.start is not None:  # What fine-tuning is to be measured against.
-      for name in [n for n, e in experiment.evals.items() if e.every]:
+    # What fine-tuning is to be measured against; and an evaluation that a signal cut short.
+    before = '' if step else '_before'
+    for name in due() if step or experiment.start is not None else []:
+      if compute.agreed(journal.results(name + before, step) is None):
         with contextlib.suppress(compute.Stopped), stop.at_once():
-          history.evaluated(0, name, program.evaluate, state, f'{name}_before')
-    while step < experiment.steps and not stop.reached():
+          history.evaluated(step, name, program.evaluate, state, before and name + before)
+    done = step >= experiment.steps or history.out_of_patience()
+    while not done and not stop.reached():
       save_every = save_every or history.steps_in(_SAVE_SECONDS)
-      due = min(period - step % period for period in [*periods, save_every or log_every])
-      count = min(program.per_dispatch, due, experiment.steps - step)
+      left = min(period - step % period for period in [*periods, save_every or log_every])
+      count = min(program.per_dispatch, left, experiment.steps - step)
       try:
         with stop.at_once(), watchdog.watching('The data'), history.loading():
           batches = program.place([next(iterator) for _ in range(count)])
@@ -238,13 +252,14 @@ def fit(
           history.add(step, count, means)
         if step == experiment.steps and experiment.swa_start is not None:
           state = refreshed(program, state)
-        for name in [n for n, e in experiment.evals.items() if e.every and step % e.every == 0]:
+        for name in due():
           with stop.at_once():
             history.evaluated(step, name, program.evaluate, state)
         if checkpoints and save_every and step % save_every == 0:
           history.flush()
           if not history.health.in_a_row:  # What came before trouble stays to go back to.
             save(checkpoints)
+        done = step >= experiment.steps or (bool(due()) and history.out_of_patience())
       except compute.Stopped:
         continue  # To the test of `stop`.
       except Diverged as error:
@@ -254,7 +269,7 @@ def fit(
         # The iterator stays where it is: the stretch of data that did this is left out.
         step, state, _ = checkpoints.newest(program.shapes) or (step, state, None)
         journal.rewind(step)
-        history = History(journal, bar, program.meter(), log_every, position['step'] - step)
+        history = history_from(step)
         bar.say(f'{error}. Going back to step {step}, and on with the data after those steps.')
 
     history.flush()
@@ -263,7 +278,7 @@ def fit(
       save(checkpoints)
       with program.goodput.spending('save'):
         checkpoints.wait()
-    if step < experiment.steps:
+    if not done:
       return Run(state, step, {}, stop.exit_code)
     try:  # What is touched once: skipped where an earlier run has the figures of this very step.
       for name in [n for n in experiment.evals if not journal.results(n, step)]:

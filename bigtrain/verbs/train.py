@@ -107,7 +107,8 @@ def train(
       noted = {look['evaluation'] for look in looks(workdir) if look['step'] == run.step}
       for name in set(run.results) - noted:  # The same command again shows the same look.
         note_test(workdir, name, verb='train', step=run.step, revision=git.get('revision'))
-      print(f'Done at step {run.step}: {workdir}')
+      early = f' of {experiment.steps}, out of patience' if run.step < experiment.steps else ''
+      print(f'Done at step {run.step}{early}: {workdir}')
       print(table(run.results))
       if record is not None:
         writes = isinstance(experiment.model, architecture.DecoderLM)
