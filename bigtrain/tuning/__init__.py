@@ -4,7 +4,7 @@ schedules: learning rates over time. optimizers: how a gradient becomes an updat
 them; curvature: SOAP and Sophia; wrappers: SAM, schedule-free, states of low precision. gradients:
 what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which Muon needs.
 layerwise: rates and beginnings by depth. comparisons: intervals and p-values of paired runs.
-spaces: what a knob may be in a search.
+spaces: what a knob may be in a search. scaling: from the losses of small runs to a large one's.
 """
 
 from etils import epy as _epy
@@ -34,6 +34,10 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.orthogonal import JORDAN as JORDAN
   from bigtrain.tuning.orthogonal import orthogonalize as orthogonalize
   from bigtrain.tuning.orthogonal import polar_express as polar_express
+  from bigtrain.tuning.scaling import Cost as Cost
+  from bigtrain.tuning.scaling import ScalingLaw as ScalingLaw
+  from bigtrain.tuning.scaling import fit_scaling_law as fit_scaling_law
+  from bigtrain.tuning.scaling import refit_scaling_law as refit_scaling_law
   from bigtrain.tuning.schedules import constant as constant
   from bigtrain.tuning.schedules import cyclic as cyclic
   from bigtrain.tuning.schedules import inverse_sqrt as inverse_sqrt
