@@ -28,6 +28,7 @@ TINY = {
   'fashion': [['--width=4', '--epochs=1', '--batch=19000']],
   'fashion_rows': [['--width=8', '--depth=1', '--epochs=0.1', '--batch=1024']],
   'prompts': [['--width=8', '--epochs=1', '--batch=512', '--seconds=0.4']],
+  'reviews': [['--train=head', '--size=64', '--length=8', '--epochs=1']],
   'tables': [['--epochs=1', '--width=8'], ['--table=houses', '--epochs=1', '--width=8']],
   'stdlib_lm': [
     ['--epochs=0.001', '--vocab=300', '--length=64', '--batch=64', '--depth=1', '--width=32'],
@@ -38,6 +39,11 @@ TINY = {
   ],
 }
 LARGE = {'lm_1b', 'lm_8b', 'moe_lm', 'vit_imagenet'}  # In test_large_experiments.py.
+NEEDED = {  # From $BIGTRAIN_DATA.
+  'prompts': [data.spoken_prompts],
+  'reviews': [data.minilm, data.clothing_reviews],
+  'tables': [data.adult, data.california_housing],
+}
 CASES = [(name, knobs) for name, many in TINY.items() for knobs in many]
 
 
@@ -53,9 +59,10 @@ def test_end_to_end(name, knobs, tmp_path):
     pytest.skip('Fashion-MNIST is not here: apt-get install dataset-fashion-mnist')
   if name == 'emoji' and not EMOJI.exists():
     pytest.skip('the emoji are not in $BIGTRAIN_DATA: npm pack emoji-datasource@16.0.0')
-  if name in ('prompts', 'tables'):
+  if name in NEEDED:
     try:
-      data.spoken_prompts() if name == 'prompts' else (data.adult(), data.california_housing())
+      for needed in NEEDED[name]:
+        needed()
     except FileNotFoundError as error:
       pytest.skip(str(error))
   if name == 'shakespeare':
