@@ -50,7 +50,7 @@ def lm_eval(
     return model.apply(variables, tokens_BL, train=False)
 
   decoder = harness.language_model(harness.Scorer(logits, variables, length, rows), tokenizer)
-  from lm_eval import evaluator  # pyright: ignore[reportMissingImports]
+  from lm_eval import evaluator  # pyright: ignore[reportMissingImports, reportAttributeAccessIssue]
   from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
 
   manager = TaskManager(include_path=include_path or None, include_defaults=not include_path)
