@@ -46,41 +46,48 @@ class CrossAttention(nn.Module):
   def __call__(
     self,
     x_BLD: jax.Array,
-    memory_BMD: jax.Array,
+    memory_BMD: jax.Array | None,
     *,
     train: bool,
     segments: tuple[jax.Array, jax.Array] | None = None,
+    kept: bool = False,
   ) -> jax.Array:
     """Maps [B, L, D] to the same.
 
     Args:
       x_BLD: Asks.
-      memory_BMD: Answers; its width may differ.
+      memory_BMD: Answers; its width may differ. None is the one that was kept.
       train: Whether dropout is on.
       segments: Integers [B, L] and [B, M]; a position sees positions of its own number only.
+      kept: Whether the memory's keys and values stay in the collection 'cache' for later calls.
 
     Raises:
       ValueError: Width and heads do not fit.
     """
     B, L, D = x_BLD.shape
-    M, H = memory_BMD.shape[1], self.heads
+    H = self.heads
     if self.head_width is None and D % H:
       raise ValueError(f'width must divide by {H} heads, got {D}')
     K = self.head_width or D // H
-    kernels = [
-      self.param('q', self.in_init, (D, H * K)),
-      *self.param('kv', each(self.in_init), (2, memory_BMD.shape[-1], H * K)),
-    ]
-    q_k_v = []
-    for name, kernel, x in zip('qkv', kernels, (x_BLD, memory_BMD, memory_BMD), strict=True):
+
+    def heads(name: str, x: jax.Array, kernel: jax.Array) -> jax.Array:
       y = product(x.astype(self.dtype), kernel.astype(self.dtype))
       if self.use_bias:
         y = y + self.param(f'{name}_bias', nn.initializers.zeros, (H * K,)).astype(self.dtype)
-      q_k_v.append(y.reshape(B, L if name == 'q' else M, H, K))
+      return y.reshape(*x.shape[:2], H, K)
+
+    q_BLHK = heads('q', x_BLD, self.param('q', self.in_init, (D, H * K)))
+    if memory_BMD is None:
+      k_v = [self.get_variable('cache', name) for name in 'kv']
+    else:
+      kernels = self.param('kv', each(self.in_init), (2, memory_BMD.shape[-1], H * K))
+      k_v = [heads(n, memory_BMD, kernel) for n, kernel in zip('kv', kernels, strict=True)]
+      for name, x_BMHK in zip('kv', k_v, strict=True) if kept else ():
+        self.put_variable('cache', name, x_BMHK)
     drop = None
     if train and self.attention_dropout:
       drop = nn.Dropout(self.attention_dropout, deterministic=False)
-    y_BLHK = attention(*q_k_v, segments=segments, scale=self.scale, drop=drop)
+    y_BLHK = attention(q_BLHK, *k_v, segments=segments, scale=self.scale, drop=drop)
     kinds = {'use_bias': self.use_bias, 'kernel_init': self.out_init, 'dtype': self.dtype}
     y_BLD = dense(D, **kinds, name='out')(y_BLHK.reshape(B, L, H * K))
     return nn.Dropout(self.dropout, deterministic=not train)(y_BLD)
@@ -93,12 +100,14 @@ class AttentionPool(nn.Module):
     heads: Attention heads.
     hidden: Width inside the feed-forward layer that follows; None is 4 D.
     epsilon: Of the norm between the two.
+    feed: As in `FeedForward`.
     dtype: Of the computation.
   """
 
   heads: int
   hidden: int | None = None
   epsilon: float = 1e-6
+  feed: str = 'gelu'
   dtype: Any = jnp.float32
 
   @nn.compact
@@ -116,6 +125,7 @@ class AttentionPool(nn.Module):
     init = nn.initializers.xavier_uniform()
     feed = FeedForward(
       self.hidden or 4 * D,
+      self.feed,
       use_bias=True,
       in_init=init,
       out_init=init,

@@ -27,6 +27,7 @@ class EncoderBlock(nn.Module):
     norm: As in `norm`.
     feed: As in `FeedForward`.
     position: 'none' or 'rotary'.
+    causal: Whether a position sees itself and earlier ones only.
     qk_norm: Whether queries and keys are normalised.
     attention_bias: Whether queries, keys, values and the output of attention have biases.
     feed_bias: Whether the products of the feed-forward layer have.
@@ -45,6 +46,7 @@ class EncoderBlock(nn.Module):
   norm: str = 'layer_bias'
   feed: str = 'gelu'
   position: str = 'none'
+  causal: bool = False
   qk_norm: bool = False
   attention_bias: bool = False
   feed_bias: bool = True
@@ -65,6 +67,7 @@ class EncoderBlock(nn.Module):
     attention = SelfAttention(
       self.heads,
       position=self.position,
+      causal=self.causal,
       qk_norm=self.qk_norm,
       qkv_bias=self.attention_bias,
       use_bias=self.attention_bias,

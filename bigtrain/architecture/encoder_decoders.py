@@ -11,67 +11,18 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from bigtrain.architecture.cross_attentions import CrossAttention
+from bigtrain.architecture.decoder_blocks import Ledger
 from bigtrain.architecture.norms import norm
 from bigtrain.architecture.parts import FeedForward
 from bigtrain.architecture.products import dense
-from bigtrain.architecture.self_attention import SelfAttention
-
-
-class RelativeBias(nn.Module):
-  """A number for each head and range of distances, added to the logits of attention.
-
-  Near distances have a bucket each, the others logarithmic ones up to `longest`; what is further
-  away shares the last (Raffel et al. 2020, section 2.1).
-
-  Attributes:
-    heads: H.
-    buckets: Ranges of distances; where both directions count, half of them for each.
-    longest: Distance at which the last bucket begins, about.
-    both_ways: Whether what comes later is told apart; otherwise it counts as distance 0.
-    table_init: Of the numbers.
-  """
-
-  heads: int
-  buckets: int = 32
-  longest: int = 128
-  both_ways: bool = True
-  table_init: Any = nn.initializers.normal(0.02)
-
-  @nn.compact
-  def __call__(self, query: jax.Array, key: jax.Array) -> jax.Array:
-    """Maps positions [L] and [M], or [B, L] and [B, M], to a bias [1 or B, H, L, M]."""
-    table = self.param('table', self.table_init, (self.buckets, self.heads))
-    later = key[..., None, :] - query[..., :, None]
-    each = self.buckets // 2 if self.both_ways else self.buckets
-    steps = jnp.asarray(_bucket_of_distance(each, self.longest))
-    away = jnp.abs(later) if self.both_ways else jnp.maximum(-later, 0)
-    bucket = steps[jnp.minimum(away, len(steps) - 1)]
-    if self.both_ways:
-      bucket = bucket + each * (later > 0)
-    bias = jnp.moveaxis(jnp.take(table, bucket, axis=0), -1, -3)
-    return bias if bias.ndim == 4 else bias[None]
-
-
-def _bucket_of_distance(count: int, longest: int) -> np.ndarray:
-  """Returns the bucket of each distance from 0 to `longest`."""
-  near = count // 2
-  if count < 2 or longest <= near:
-    raise ValueError(
-      f'buckets of relative positions must be at least 2 a direction, and fewer than twice the '
-      f'longest distance, got {count} and longest={longest}'
-    )
-  distance = np.arange(longest + 1, dtype=np.float32)
-  # In float32, as the published models were trained: at a border a bit decides.
-  turns = np.log(np.maximum(distance, near) / np.float32(near)) / np.float32(np.log(longest / near))
-  far = near + (turns * np.float32(count - near)).astype(np.int32)
-  return np.where(distance < near, distance.astype(np.int32), np.minimum(far, count - 1))
+from bigtrain.architecture.relative_positions import RelativeBias
+from bigtrain.architecture.self_attention import SelfAttention, Slots
 
 
 class _Block(nn.Module):
-  """Attention, attention to what was read where there is any, and a feed-forward layer."""
+  """Attention, attention to what was read in the decoder, and a feed-forward layer."""
 
   model: EncoderDecoder
   causal: bool
@@ -86,6 +37,7 @@ class _Block(nn.Module):
     segment_ids: jax.Array | None = None,
     memory_BMD: jax.Array | None = None,
     memory_segments: tuple[jax.Array, jax.Array] | None = None,
+    slots: Slots | None = None,
   ) -> jax.Array:
     m, D = self.model, x_BLD.shape[-1]
     K = m.head_width or D // m.heads
@@ -106,11 +58,12 @@ class _Block(nn.Module):
     init = nn.initializers.normal(D**-0.5 * K**-0.25)
     layer = SelfAttention(m.heads, causal=self.causal, in_init=init, **attention, name='attention')
     y_BLD = normed(x_BLD, 'attention_norm')
-    x_BLD = x_BLD + layer(y_BLD, train=train, segment_ids=segment_ids, bias=bias)
-    if memory_BMD is not None:
+    x_BLD = x_BLD + layer(y_BLD, train=train, segment_ids=segment_ids, bias=bias, slots=slots)
+    if self.causal:
       layer = CrossAttention(m.heads, in_init=init, **attention, name='cross')
       y_BLD = normed(x_BLD, 'cross_norm')
-      x_BLD = x_BLD + layer(y_BLD, memory_BMD, train=train, segments=memory_segments)
+      kept = slots is not None
+      x_BLD = x_BLD + layer(y_BLD, memory_BMD, train=train, segments=memory_segments, kept=kept)
     hidden = m.hidden or 4 * D
     layer = FeedForward(
       hidden,
@@ -184,6 +137,7 @@ class EncoderDecoder(nn.Module):
     self.decoder_bias = RelativeBias(self.heads, both_ways=False, **bias)
     self.encoder_norm = norm(self.norm, epsilon=self.epsilon, dtype=self.dtype)
     self.decoder_norm = norm(self.norm, epsilon=self.epsilon, dtype=self.dtype)
+    self.ledger = Ledger()
     self.drop = nn.Dropout(self.dropout)
     if not self.tied:
       kinds = {'kernel_init': init, 'dtype': self.dtype}
@@ -245,6 +199,50 @@ class EncoderDecoder(nn.Module):
         memory_segments=between,
       )
     return self.drop(self.decoder_norm(x_BLD), deterministic=not train)
+
+  def write(
+    self,
+    decoder_tokens_BL: jax.Array,
+    tokens_BM: jax.Array | None = None,
+    *,
+    train: bool = False,
+    length: int | None = None,
+  ) -> jax.Array:
+    """Maps the next tokens [B, L], whose earlier ones are in the cache, to logits [B, L, V].
+
+    Call it by `apply(variables, tokens, read, length=..., method='write', mutable=['cache'])`, then
+    with one token after another and the 'cache' that came back, where what was read is kept too.
+
+    Args:
+      decoder_tokens_BL: Integers in 0 ... V - 1; no more in all than the cache has room for.
+      tokens_BM: What is read, with the first call.
+      train: False.
+      length: Tokens that a new cache has room for.
+
+    Raises:
+      ValueError: Nothing was read; there is neither a cache nor a length; or it is too short.
+    """
+    if tokens_BM is None and not self.has_variable('cache', 'read'):
+      raise ValueError('nothing was read yet: give tokens_BM with the first call')
+    slots: Slots = self.ledger(None, decoder_tokens_BL.shape, length)
+    memory_BMD = None
+    if tokens_BM is not None:
+      memory_BMD = self.encode(tokens_BM, train=train)
+      read = self._segments(tokens_BM, jnp.ones_like(tokens_BM))
+      self.put_variable('cache', 'read', read)
+    between = jnp.ones_like(decoder_tokens_BL), self.get_variable('cache', 'read')
+    bias = self.decoder_bias(*slots.positions)
+    x_BLD = self.embed(decoder_tokens_BL)
+    for block in self.decoder:
+      x_BLD = block(
+        x_BLD,
+        bias,
+        train=train,
+        memory_BMD=memory_BMD,
+        memory_segments=between,
+        slots=slots,
+      )
+    return self.head(self.decoder_norm(x_BLD))
 
   def features(
     self,

@@ -36,9 +36,12 @@ class Encoder(nn.Module):
     hidden: Width inside the feed-forward layer; None is 4 D.
     length: Positions at most; needed where they are learned.
     classes: C, or None.
-    pool: 'none', 'cls' (a dense layer and tanh over the first token), 'mean' over the tokens, or
-      'map' (see `AttentionPool`).
+    pool: 'none', 'cls' (a dense layer and tanh over the first token), 'mean' over the tokens,
+      'last' (the first token that is `end`, or else the last that is no padding), or 'map' (see
+      `AttentionPool`).
     types: Kinds of tokens there are, such as first and second sentence; 0 is no such embedding.
+    end: The token that ends a text, for `pool='last'`; None has no such token.
+    causal: Whether a token sees itself and earlier ones only, as in CLIP's text tower.
     pad: The token that fills up short rows, which no other token sees; None has no such token.
     position: 'learned', 'sinusoidal', 'rotary' or 'none'.
     norm_first: Whether layers normalise what they take, with one more norm at the end; otherwise
@@ -65,6 +68,8 @@ class Encoder(nn.Module):
   classes: int | None = None
   pool: str = 'none'
   types: int = 0
+  end: int | None = None
+  causal: bool = False
   pad: int | None = None
   position: str = 'learned'
   norm_first: bool = False
@@ -81,8 +86,8 @@ class Encoder(nn.Module):
 
   def setup(self):
     """Makes the parts, which `features` and `head` share."""
-    if self.pool not in ('none', 'cls', 'mean', 'map'):
-      raise ValueError(f"pool must be 'none', 'cls', 'mean' or 'map', got {self.pool!r}")
+    if self.pool not in ('none', 'cls', 'mean', 'last', 'map'):
+      raise ValueError(f"pool must be 'none', 'cls', 'mean', 'last' or 'map', got {self.pool!r}")
     if self.position not in ('learned', 'sinusoidal', 'rotary', 'none'):
       raise ValueError(
         f"position must be 'learned', 'sinusoidal', 'rotary' or 'none', got {self.position!r}"
@@ -105,6 +110,7 @@ class Encoder(nn.Module):
         norm=self.norm,
         feed=self.feed,
         position='rotary' if self.position == 'rotary' else 'none',
+        causal=self.causal,
         qk_norm=self.qk_norm,
         attention_bias=self.use_bias,
         feed_bias=self.use_bias,
@@ -207,7 +213,7 @@ class Encoder(nn.Module):
     """Maps tokens [B, L] to what the class says; arguments as in `features`."""
     x = self.features(tokens_BL, train=train, mask=mask, segment_ids=segment_ids, types=types)
     if self.pool != 'none':
-      x = self._pooled(x, self._seen(tokens_BL, mask))
+      x = self._pooled(x, tokens_BL, self._seen(tokens_BL, mask))
       if self.classes is None:
         return x
     return self.head(x, train=train)
@@ -217,7 +223,14 @@ class Encoder(nn.Module):
       return mask.astype(bool)
     return None if self.pad is None else tokens_BL != self.pad
 
-  def _pooled(self, x_BLD: jax.Array, seen_BL: jax.Array | None) -> jax.Array:
+  def _pooled(self, x_BLD: jax.Array, tokens_BL: jax.Array, seen_BL: jax.Array | None) -> jax.Array:
+    if self.pool == 'last':
+      seen_BL = jnp.ones_like(tokens_BL, bool) if seen_BL is None else seen_BL
+      at_B = jnp.max(seen_BL * jnp.arange(x_BLD.shape[1]), axis=1)
+      if self.end is not None:
+        ends_BL = tokens_BL == self.end
+        at_B = jnp.where(ends_BL.any(axis=1), jnp.argmax(ends_BL, axis=1), at_B)
+      return jnp.take_along_axis(x_BLD, at_B[:, None, None], axis=1)[:, 0]
     if self.pool == 'cls':
       return jnp.tanh(self.pooler(x_BLD[:, 0]))
     if self.pool == 'map':

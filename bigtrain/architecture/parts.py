@@ -75,6 +75,7 @@ class CausalConv(nn.Module):
 
 ACTIVATIONS = {
   'gelu': gelu,
+  'gelu_sigmoid': lambda x: x * nn.sigmoid(1.702 * x),  # Hendrycks and Gimpel 2016; CLIP.
   'gelu_tanh': functools.partial(jax.nn.gelu, approximate=True),
   'relu': nn.relu,
   'relu2': lambda x: jnp.square(nn.relu(x)),  # So et al. 2021.

@@ -5,9 +5,10 @@ taken, and how those are given back. Readers and writers of files take the map a
 
 Conventions: a path is 'block_0/attention/qkv' in the parameters; what lies in another collection
 has that collection's name in front, as in 'batch_stats/stem/norm/mean'. A tensor's name that ends
-in '[1/3]' means the second of its three equal parts along the last axis: several parameters may
-share a tensor. Arrays are NumPy's. `give` undoes `take` exactly, and is made of reshapes, turns and
-slices only, so that it also tells the shapes of the tensors (`shapes`).
+in '[1/3]' means the second of its three equal parts along the last axis, in '[1/3 rows]' along the
+first: several parameters may share a tensor. Arrays are NumPy's. `give` undoes `take` exactly, and
+is made of reshapes, turns and slices only, so that it also tells the shapes of the tensors
+(`shapes`).
 
 To add a family: a file with `FAMILIES = {model_type: Family(...)}`, and a line in FILES.
 """
@@ -25,6 +26,7 @@ import numpy as np
 # The file of this room that holds a family, by `model_type` in Hugging Face's config.json.
 FILES: dict[str, str] = {
   'bert': 'published_encoders',
+  'clip': 'published_towers',
   'gemma2': 'published_decoders',
   'gpt2': 'published_decoders',
   'llama': 'published_decoders',
@@ -32,6 +34,7 @@ FILES: dict[str, str] = {
   'mixtral': 'published_decoders',
   'qwen2': 'published_decoders',
   'qwen3': 'published_decoders',
+  'siglip': 'published_towers',
   't5': 'published_t5',
   'vit': 'published_encoders',
   'convnext': 'convnexts',
@@ -88,6 +91,35 @@ def transposed(name: str) -> Published:
 def shaped(name: str, ours: Sequence[int], theirs: Sequence[int]) -> Published:
   """One tensor in another shape, its numbers in the same order."""
   return changed(name, lambda x: x.reshape(ours), lambda x: x.reshape(theirs))
+
+
+def patches(name: str, height: int, width: int, D: int) -> Published:
+  """A convolution's [D, channels, height, width], as a product over a patch's numbers."""
+  return changed(
+    name,
+    lambda x: x.transpose(2, 3, 1, 0).reshape(-1, D),
+    lambda x: x.reshape(height, width, -1, D).transpose(3, 2, 0, 1),
+  )
+
+
+def linear(ours: str, theirs: str, *, bias: bool = True) -> dict[str, Published]:
+  """The parameters of a dense layer, as PyTorch has them."""
+  names = {f'{ours}/kernel': transposed(f'{theirs}.weight')}
+  return names | {f'{ours}/bias': same(f'{theirs}.bias')} if bias else names
+
+
+def layer_norm(ours: str, theirs: str, *, bias: bool = True) -> dict[str, Published]:
+  """The parameters of a norm, as PyTorch has them."""
+  names = {f'{ours}/scale': same(f'{theirs}.weight')}
+  return names | {f'{ours}/bias': same(f'{theirs}.bias')} if bias else names
+
+
+def must(place: str, have: Mapping[str, Any], want: Mapping[str, Any]) -> None:
+  """Raises ValueError where a value is not one of those that are wanted."""
+  for key, allowed in want.items():
+    if have[key] not in allowed:
+      words = ' or '.join(map(repr, allowed))
+      raise ValueError(f'{place}: {key} must be {words}, got {have[key]!r}')
 
 
 def stacked(parts: Sequence[Published]) -> Published:

@@ -9,7 +9,10 @@ from bigtrain.architecture.encoders import Encoder
 from bigtrain.architecture.published import (
   Family,
   Published,
-  changed,
+  layer_norm,
+  linear,
+  must,
+  patches,
   same,
   shaped,
   stacked,
@@ -21,24 +24,6 @@ _FEEDS = {'gelu': 'gelu', 'gelu_new': 'gelu_tanh', 'gelu_pytorch_tanh': 'gelu_ta
 _ACTIVATIONS = {ours: theirs for theirs, ours in reversed(_FEEDS.items())}
 
 
-def _must(place: str, have: Mapping[str, Any], want: Mapping[str, Any]) -> None:
-  """Raises ValueError where a value is not one of those that are wanted."""
-  for key, allowed in want.items():
-    if have[key] not in allowed:
-      words = ' or '.join(map(repr, allowed))
-      raise ValueError(f'{place}: {key} must be {words}, got {have[key]!r}')
-
-
-def _linear(ours: str, theirs: str, *, bias: bool = True) -> dict[str, Published]:
-  names = {f'{ours}/kernel': transposed(f'{theirs}.weight')}
-  return names | {f'{ours}/bias': same(f'{theirs}.bias')} if bias else names
-
-
-def _norm(ours: str, theirs: str, *, bias: bool = True) -> dict[str, Published]:
-  names = {f'{ours}/scale': same(f'{theirs}.weight')}
-  return names | {f'{ours}/bias': same(f'{theirs}.bias')} if bias else names
-
-
 def _block(number: int, layer: str, attention: str, norms: tuple[str, str]) -> dict[str, Published]:
   """The names of a block whose products all have biases."""
   ours = f'block_{number}'
@@ -47,11 +32,11 @@ def _block(number: int, layer: str, attention: str, norms: tuple[str, str]) -> d
   return {
     f'{ours}/attention/qkv': stacked([transposed(f'{name}.weight') for name in each]),
     **{f'{ours}/attention/{letter}_bias': same(f'{name}.bias') for letter, name in biases},
-    **_linear(f'{ours}/attention/out', f'{layer}.attention.output.dense'),
-    **_norm(f'{ours}/LayerNorm_0', f'{layer}.{norms[0]}'),
-    **_linear(f'{ours}/feed/up', f'{layer}.intermediate.dense'),
-    **_linear(f'{ours}/feed/down', f'{layer}.output.dense'),
-    **_norm(f'{ours}/LayerNorm_1', f'{layer}.{norms[1]}'),
+    **linear(f'{ours}/attention/out', f'{layer}.attention.output.dense'),
+    **layer_norm(f'{ours}/LayerNorm_0', f'{layer}.{norms[0]}'),
+    **linear(f'{ours}/feed/up', f'{layer}.intermediate.dense'),
+    **linear(f'{ours}/feed/down', f'{layer}.output.dense'),
+    **layer_norm(f'{ours}/LayerNorm_1', f'{layer}.{norms[1]}'),
   }
 
 
@@ -77,7 +62,7 @@ def _bert_from_config(config: Mapping[str, Any]) -> Encoder:
   name = (config.get('architectures') or ['BertForMaskedLM'])[0]
   have = {'architectures': name, 'position_embedding_type': 'absolute', 'is_decoder': False}
   have |= {'hidden_act': 'gelu'} | {key: config[key] for key in config if key != 'architectures'}
-  _must(
+  must(
     'bert',
     have,
     {
@@ -114,7 +99,7 @@ def _bert_to_config(model: Any) -> dict[str, Any]:
     raise ValueError(f'bert: must be an Encoder, got {type(model).__name__}')
   want = {'position': ('learned',), 'norm': ('layer_bias',), 'norm_first': (False,)}
   want |= {'use_bias': (True,), 'qk_norm': (False,), 'feed': tuple(_ACTIVATIONS)}
-  _must('bert', vars(model), want | {'pool': ('none', 'cls')})
+  must('bert', vars(model), want | {'pool': ('none', 'cls'), 'causal': (False,)})
   if not model.types:
     raise ValueError('bert: types must be at least 1, got 0')
   return {
@@ -144,20 +129,20 @@ def _bert_names(model: Encoder) -> dict[str, Published]:
     f'{ours}/embedding': same(f'{inside}embeddings.{theirs}_embeddings.weight')
     for ours, theirs in embeddings.items()
   }
-  names |= _norm('outer_norm', f'{inside}embeddings.LayerNorm')
+  names |= layer_norm('outer_norm', f'{inside}embeddings.LayerNorm')
   norms = ('attention.output.LayerNorm', 'output.LayerNorm')
   for i in range(model.depth):
     names |= _block(i, f'{inside}encoder.layer.{i}', 'self', norms)
   if model.pool == 'cls':
-    names |= _linear('pooler', f'{inside}pooler.dense')
+    names |= linear('pooler', f'{inside}pooler.dense')
   if model.classes is not None:
-    return names | _linear('head', 'classifier')
+    return names | linear('head', 'classifier')
   if model.pool == 'none':
-    names |= _linear('head_dense', 'cls.predictions.transform.dense')
-    names |= _norm('head_norm', 'cls.predictions.transform.LayerNorm')
+    names |= linear('head_dense', 'cls.predictions.transform.dense')
+    names |= layer_norm('head_norm', 'cls.predictions.transform.LayerNorm')
     names['head_bias'] = same('cls.predictions.bias')
     if not model.tied:
-      names |= _linear('head', 'cls.predictions.decoder', bias=False)
+      names |= linear('head', 'cls.predictions.decoder', bias=False)
   return names
 
 
@@ -166,7 +151,7 @@ def _vit_from_config(config: Mapping[str, Any]) -> ViT:
   have = {'architectures': name, 'hidden_act': config.get('hidden_act', 'gelu')}
   have['qkv_bias'] = config.get('qkv_bias', True)
   want = {'architectures': ('ViTForImageClassification', 'ViTModel'), 'hidden_act': ('gelu',)}
-  _must('vit', have, want | {'qkv_bias': (True,)})
+  must('vit', have, want | {'qkv_bias': (True,)})
   sizes = {}
   for key in ('image_size', 'patch_size'):
     size = config[key]
@@ -191,7 +176,8 @@ def _vit_to_config(model: Any) -> dict[str, Any]:
   if not isinstance(model, ViT):
     raise ValueError(f'vit: must be a ViT, got {type(model).__name__}')
   want = {'pool': ('cls',), 'position': ('learned',), 'registers': (0,), 'overlap': (False,)}
-  _must('vit', vars(model), want | {'attention_bias': (True,)})
+  want |= {'feed': ('gelu',), 'in_norm': (False,), 'embed_bias': (True,)}
+  must('vit', vars(model), want | {'attention_bias': (True,)})
   if model.shape is None or len(model.shape) != 3:
     raise ValueError(f'vit: shape must be (height, width, channels), got {model.shape}')
   height, width, channels = model.shape
@@ -222,21 +208,16 @@ def _vit_names(model: ViT) -> dict[str, Published]:
   D = model.width
   projection = f'{inside}embeddings.patch_embeddings.projection'
   names = {
-    # A convolution's [D, channels, height, width], as a product over a patch's numbers.
-    'embed/kernel': changed(
-      f'{projection}.weight',
-      lambda x: x.transpose(2, 3, 1, 0).reshape(-1, D),
-      lambda x: x.reshape(height, width, -1, D).transpose(3, 2, 0, 1),
-    ),
+    'embed/kernel': patches(f'{projection}.weight', height, width, D),
     'embed/bias': same(f'{projection}.bias'),
     'cls_embed': same(f'{inside}embeddings.cls_token'),
     'position_embed': shaped(f'{inside}embeddings.position_embeddings', (-1, D), (1, -1, D)),
-    **_norm('out_norm', f'{inside}layernorm'),
+    **layer_norm('out_norm', f'{inside}layernorm'),
   }
   for i in range(model.depth):
     norms = ('layernorm_before', 'layernorm_after')
     names |= _block(i, f'{inside}encoder.layer.{i}', 'attention', norms)
-  return names if model.classes is None else names | _linear('head', 'classifier')
+  return names if model.classes is None else names | linear('head', 'classifier')
 
 
 FAMILIES = {

@@ -41,6 +41,8 @@ class TwoTowers(nn.Module):
     image: Maps images to features [B, D], such as a `ViT` with `classes=None`.
     text: Maps tokens [B, L] to features [B, D'], such as an `Encoder` that pools.
     width: E.
+    project_image: Whether image features pass a matrix; otherwise they have the width E.
+    text_bias: Whether the matrix of text features has a bias.
     scale: The inverse temperature at first; it is learned as its logarithm, and no more than 100.
     bias: Of the logits at first; None learns none.
     dtype: Of the projections' computation.
@@ -49,6 +51,8 @@ class TwoTowers(nn.Module):
   image: nn.Module
   text: nn.Module
   width: int
+  project_image: bool = True
+  text_bias: bool = False
   scale: float = 10.0
   bias: float | None = -10.0
   dtype: Any = jnp.float32
@@ -57,16 +61,24 @@ class TwoTowers(nn.Module):
     """Makes the projections, the scale and the bias."""
     if self.scale <= 0:
       raise ValueError(f'scale is an inverse temperature, above 0, got {self.scale}')
-    kinds = {'use_bias': False, 'dtype': self.dtype}
-    self.image_out = dense(self.width, **kinds)
-    self.text_out = dense(self.width, **kinds)
+    if self.project_image:
+      self.image_out = dense(self.width, use_bias=False, dtype=self.dtype)
+    self.text_out = dense(self.width, use_bias=self.text_bias, dtype=self.dtype)
     first = nn.initializers.constant
     self.log_scale = self.param('log_scale', first(math.log(self.scale)), ())
     self.offset = None if self.bias is None else self.param('bias', first(self.bias), ())
 
   def embed_image(self, image: jax.Array, *, train: bool = False) -> jax.Array:
     """Maps images to directions, float32 [B, E]."""
-    return _direction(self.image_out(self.image(image, train=train)))
+    features_BD = self.image(image, train=train)
+    if self.project_image:
+      return _direction(self.image_out(features_BD))
+    if features_BD.shape[-1] != self.width:
+      raise ValueError(
+        f'without project_image the image tower must be {self.width} wide, as the common space is, '
+        f'got {features_BD.shape[-1]}'
+      )
+    return _direction(features_BD)
 
   def embed_text(self, tokens: jax.Array, *, train: bool = False) -> jax.Array:
     """Maps tokens [B, L] to directions, float32 [B, E]."""

@@ -41,6 +41,9 @@ class ViT(nn.Module):
     position: 'learned', 'sinusoidal' along each axis, or 'none'.
     registers: Tokens beside the patches for attention to write on; no output is made of them
       (Darcet et al. 2024).
+    in_norm: Whether a norm comes before the first block too, as in CLIP.
+    embed_bias: Whether the product over a patch has a bias.
+    feed: As in `FeedForward`.
     attention_bias: Whether queries, keys, values and the output of attention have biases.
     epsilon: Of the norms.
     dropout: Share left out of embeddings and of each layer's output in training.
@@ -61,6 +64,9 @@ class ViT(nn.Module):
   position: str = 'learned'
   registers: int = 0
   overlap: bool = False
+  in_norm: bool = False
+  embed_bias: bool = True
+  feed: str = 'gelu'
   attention_bias: bool = False
   epsilon: float = 1e-6
   dropout: float = 0.0
@@ -82,17 +88,21 @@ class ViT(nn.Module):
       raise ValueError(f'images must have shape {tuple(self.shape)}, got {image.shape[1:]}')
     image = scaled(image)
     cut = tubelets.surroundings if self.overlap else tubelets.patches
-    x_BLD = dense(self.width, dtype=self.dtype, name='embed')(cut(image, self.patch))
+    embed = dense(self.width, use_bias=self.embed_bias, dtype=self.dtype, name='embed')
+    x_BLD = embed(cut(image, self.patch))
     sides = tubelets.sides(self.patch, image.shape)
     counts = [axis // side for axis, side in zip(image.shape[1:-1], sides, strict=True)]
     x_BLD = self._placed(x_BLD, counts)
     if self.registers:
       x_BLD = self._beside('registers', nn.initializers.normal(0.02), self.registers, x_BLD)
+    if self.in_norm:
+      x_BLD = nn.LayerNorm(self.epsilon, dtype=self.dtype, name='in_norm')(x_BLD)
     x_BLD = nn.Dropout(self.dropout, deterministic=not train)(x_BLD)
     for i in range(self.depth):
       block = EncoderBlock(
         self.heads,
         hidden=self.hidden,
+        feed=self.feed,
         attention_bias=self.attention_bias,
         epsilon=self.epsilon,
         dropout=self.dropout,
@@ -131,8 +141,8 @@ class ViT(nn.Module):
 
   def _pooled(self, x_BLD: jax.Array) -> jax.Array:
     if self.pool == 'map':
-      pool = AttentionPool(self.heads, self.hidden, epsilon=self.epsilon, dtype=self.dtype)
-      return pool.copy(name='pool')(x_BLD)
+      kinds = {'epsilon': self.epsilon, 'feed': self.feed, 'dtype': self.dtype}
+      return AttentionPool(self.heads, self.hidden, **kinds, name='pool')(x_BLD)
     if self.pool == 'cls':
       return x_BLD[:, 0]
     return x_BLD.mean(axis=1) if self.pool == 'mean' else x_BLD

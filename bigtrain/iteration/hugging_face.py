@@ -19,7 +19,7 @@ from etils import epath
 
 from bigtrain.iteration.tensors import Tensors, read_safetensors, write_safetensors
 
-_PART = re.compile(r'(.*)\[(\d+)/(\d+)\]$')
+_PART = re.compile(r'(.*)\[(\d+)/(\d+)( rows)?\]$')
 
 
 def import_hugging_face(
@@ -56,14 +56,15 @@ def import_hugging_face(
   wrong, asked = [], set()
   for path, leaf in leaves.items():
     for name, shape in names[path].shapes(leaf.shape).items():
-      name, index, count = _place(name, prefix if bare else '')
+      name, index, count, axis = _place(name, prefix if bare else '')
       asked.add(name)
-      shape = (*shape[:-1], shape[-1] * count) if count > 1 else tuple(shape)
+      shape = list(shape)
+      if count > 1:
+        shape[axis] *= count
       if name not in tensors:
         wrong.append(f'{name} is missing (for {path})')
-      elif index == 0 and tensors.shape(name) != shape:
-        got = list(tensors.shape(name))
-        wrong.append(f'{name} has shape {got}, not {list(shape)} (for {path})')
+      elif index == 0 and (got := list(tensors.shape(name))) != shape:
+        wrong.append(f'{name} has shape {got}, not {shape} (for {path})')
   wrong += [
     f'{name} is not of this model'
     for name in tensors
@@ -128,30 +129,30 @@ def export_hugging_face(
   if (place / 'config.json').exists():
     raise FileExistsError(f'{place / "config.json"} is there already: choose another folder')
   given: dict[str, Any] = {}
-  parts: dict[str, dict[int, np.ndarray]] = {}
+  parts: dict[tuple[str, int], dict[int, np.ndarray]] = {}
   for path, leaf in leaves.items():
     for name, tensor in zip(names[path].names, names[path].give(np.asarray(leaf)), strict=True):
-      name, index, count = _place(name)
+      name, index, count, axis = _place(name)
       if count == 1:
         given[name] = tensor
       else:
-        parts.setdefault(name, {})[index] = tensor
-  for name, several in parts.items():
-    given[name] = np.concatenate([several[i] for i in sorted(several)], axis=-1)
+        parts.setdefault((name, axis), {})[index] = tensor
+  for (name, axis), several in parts.items():
+    given[name] = np.concatenate([several[i] for i in sorted(several)], axis)
   files = write_safetensors(folder, given, shard_bytes)
   (place / 'config.json').write_text(json.dumps(dict(config), indent=2) + '\n')
   return files
 
 
-def _place(name: str, prefix: str = '') -> tuple[str, int, int]:
-  """Returns a tensor's name in the file, and which of how many parts of it is meant."""
+def _place(name: str, prefix: str = '') -> tuple[str, int, int, int]:
+  """Returns a tensor's name in the file, which of how many parts of it is meant, and their axis."""
   found = _PART.match(name)
   name, index, count = (found[1], int(found[2]), int(found[3])) if found else (name, 0, 1)
-  return name.removeprefix(prefix), index, count
+  return name.removeprefix(prefix), index, count, 0 if found and found[4] else -1
 
 
-def _read(tensors: Tensors, name: str, index: int, count: int) -> np.ndarray:
-  return tensors[name] if count == 1 else tensors.part(name, index, count)
+def _read(tensors: Tensors, name: str, index: int, count: int, axis: int) -> np.ndarray:
+  return tensors[name] if count == 1 else tensors.part(name, index, count, axis)
 
 
 def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,10 +39,11 @@ class Tensors(Mapping[str, np.ndarray]):
     """Returns a tensor's shape, without reading it."""
     return tuple(self._opened(name).get_slice(name).get_shape())
 
-  def part(self, name: str, index: int, count: int) -> np.ndarray:
-    """Reads one of `count` equal parts of a tensor, along its last axis."""
-    size = self.shape(name)[-1] // count
-    return self._opened(name).get_slice(name)[..., index * size : (index + 1) * size]
+  def part(self, name: str, index: int, count: int, axis: int = -1) -> np.ndarray:
+    """Reads one of `count` equal parts of a tensor, along its last axis (-1) or its first (0)."""
+    size = self.shape(name)[axis] // count
+    here = slice(index * size, (index + 1) * size)
+    return self._opened(name).get_slice(name)[here if axis == 0 else (..., here)]
 
   def _opened(self, name: str) -> Any:
     path = self._files[name]
@@ -151,7 +152,7 @@ def write_safetensors(
   for file, names in zip(files, shards, strict=True):
     # Under another name first: a file of this name is whole.
     part = place / f'{file}.part'
-    whole = {name: np.ascontiguousarray(tensors[name]) for name in names}
+    whole = {name: np.asarray(tensors[name], order='C') for name in names}  # Scalars too.
     save_file(whole, os.fspath(part), metadata={'format': 'pt'})
     part.replace(place / file)
   if len(files) > 1:

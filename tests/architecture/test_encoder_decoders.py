@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from toys import initialised
 
-from bigtrain import architecture
-from bigtrain.architecture import encoder_decoders
+from bigtrain import architecture, iteration
+from bigtrain.architecture import relative_positions
 
 RNG = np.random.default_rng(0)
 READ, WRITTEN = RNG.integers(1, 11, (2, 9)), RNG.integers(1, 11, (2, 7))
@@ -60,6 +60,42 @@ def test_packed_pairs_are_as_separate_ones():
     apply(READ, WRITTEN, segment_ids=np.zeros((2, 9), int))
 
 
+def greedy(keys, logits):
+  del keys
+  return logits.argmax(-1)
+
+
+@pytest.mark.parametrize('knobs', [{}, {'tied': True, 'feed': 'relu', 'pad': None}])
+def test_writing_by_the_cache_equals_the_whole_forward_pass(knobs):
+  variables = initialised(model(**knobs), READ, WRITTEN)
+  read = READ.copy()
+  read[0, 6:] = 0
+  whole = outputs(**knobs)(read, WRITTEN)
+  decode, begin = architecture.cached_decode(model(**knobs), read)
+  decode = jax.jit(decode)
+  cache, found = begin(2, 12), []
+  for at in ((0, 3), (3, 4), (4, 5), (5, 6), (6, 7)):  # A prompt, then one after another.
+    logits, cache = decode(variables, cache, WRITTEN[:, slice(*at)])
+    found.append(logits)
+  np.testing.assert_allclose(np.concatenate(found, 1), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_generation_takes_what_the_whole_forward_pass_would():
+  variables = initialised(model(), READ, WRITTEN)
+  decode, begin = architecture.cached_decode(model(), READ)
+  start = np.zeros((2, 1), np.int32)
+  chunks = iteration.generate(decode, variables, begin, start, draw=greedy, tokens=6, chunk=4)
+  found = np.concatenate([start, *chunks], 1)
+  want = outputs()(READ, found).argmax(-1)
+  np.testing.assert_array_equal(found[:, 1:], want[:, :-1])
+  with pytest.raises(ValueError, match='2 texts were read, and 3'):
+    begin(3, 4)
+  with pytest.raises(ValueError, match='nothing was read yet'):
+    model().apply(variables, start, length=4, method='write', mutable=['cache'])
+  with pytest.raises(ValueError, match='give read'):
+    architecture.cached_decode(model())
+
+
 def test_features_and_head_make_the_model():
   variables = initialised(model(), READ, WRITTEN)
 
@@ -78,7 +114,7 @@ def test_buckets_are_those_of_hugging_face(both_ways):
   t5 = pytest.importorskip('transformers.models.t5.modeling_t5', reason='compares with it')
   distance = np.arange(-300, 301)
   for buckets, longest in ((32, 128), (16, 50), (32, 20)):
-    bias = encoder_decoders.RelativeBias(1, buckets, longest, both_ways)
+    bias = relative_positions.RelativeBias(1, buckets, longest, both_ways)
     table = {'params': {'table': jnp.arange(buckets, dtype=jnp.float32)[:, None]}}
     ours = bias.apply(table, jnp.zeros(1, int), jnp.asarray(distance))[0, 0, 0]
     want = t5.T5Attention._relative_position_bucket(

@@ -37,7 +37,7 @@ def test_packed_documents_are_as_separate_ones(knobs):
   assert np.abs(packed - apply(TOKENS)).max() > 1e-3
 
 
-@pytest.mark.parametrize('pool', ['none', 'cls', 'mean', 'map'])
+@pytest.mark.parametrize('pool', ['none', 'cls', 'mean', 'last', 'map'])
 def test_padding_changes_nothing(pool):
   apply = outputs(pool=pool, pad=0, **TODAY)
   alone = apply(TOKENS)
@@ -95,7 +95,7 @@ def test_bert_base_has_its_published_number_of_parameters():
 @pytest.mark.parametrize(
   ('knobs', 'known', 'words'),
   [
-    ({'pool': 'max'}, {}, "pool must be 'none', 'cls', 'mean' or 'map', got 'max'"),
+    ({'pool': 'max'}, {}, "pool must be 'none', 'cls', 'mean', 'last' or 'map', got 'max'"),
     ({'position': 'relative'}, {}, "or 'none', got 'relative'"),
     ({'length': None}, {}, 'needs length'),
     ({'length': 8}, {}, 'no longer than the 8 learned positions, got 9: raise length'),
