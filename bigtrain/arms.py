@@ -16,7 +16,7 @@ from bigtrain.trials import Trials
 
 ROOMS = ('data', 'compute', 'architecture', 'tuning', 'evaluation', 'iteration')
 BASE = 'as it is'
-_DURATIONS = ('steps', 'epochs')  # Knobs that make a run longer, the first that there is.
+DURATIONS = ('steps', 'epochs')  # Knobs that make a run longer, the first that there is.
 _EXTENSIONS = 3  # Of a grid of rates whose best is its edge.
 _EARLY = 0.3  # The share of a run after which rates are compared for the first time.
 _NOTICED = 0.05  # A cost that differs by less is the same.
@@ -78,7 +78,7 @@ def make_arms(trials: Trials, levers: Mapping[str, Mapping[str, Any]], rate: str
   build = trials.build
   base = trials.cost({})
   arms = [Arm(BASE, {})]
-  duration = next((name for name in _DURATIONS if name in build.knobs), None)
+  duration = next((name for name in DURATIONS if name in build.knobs), None)
   for name, knobs in levers.items():
     knobs, cost = dict(knobs), trials.cost(knobs) / base
     if duration and duration not in knobs and abs(cost - 1) > _NOTICED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import TYPE_CHECKING
 
 import jax
@@ -24,6 +25,7 @@ class Traces:
 
   Attributes:
     flops: Floating-point operations of a step.
+    parameters: How many numbers the model learns.
     convolutions: Whether it has any, which XLA's CPU backend runs badly under vmap.
     kind: The same for experiments that one compilation may serve.
   """
@@ -43,6 +45,7 @@ class Traces:
 
     forward, state = jax.make_jaxpr(begin, return_shape=True)(seed, example)
     self.flops = 3 * compute.count_flops(forward.jaxpr)
+    self.parameters = sum(math.prod(x.shape) for x in jax.tree.leaves(state.params))
     self.convolutions = compute.has_convolutions(forward.jaxpr)
     self.parts = {
       'init': Trace(begin, seed, example),

@@ -67,6 +67,15 @@ class Trials:
     experiment = self.build(**{**knobs, 'seed': 0})
     return self._cohort.traces(experiment, like).flops * experiment.steps
 
+  def parameters(self, knobs: Knobs) -> int:
+    """Returns how many numbers a run's model learns."""
+    like = self.build.key({**knobs, 'seed': 0})
+    return self._cohort.traces(self.build(**{**knobs, 'seed': 0}), like).parameters
+
+  def known(self, knobs: Knobs) -> bool:
+    """Whether the journal has the end of this run already."""
+    return (self.build.key(knobs), '1') in self._known
+
   def measure(
     self, runs: Sequence[Knobs], evals: Sequence[str], *, share: float = 1.0, stage: str = ''
   ) -> list[Results]:

@@ -133,7 +133,7 @@ def refit_scaling_law(
 
 @dataclasses.dataclass(frozen=True)
 class _Points:
-  """Logarithms, of sizes and lengths around their means: there the law's numbers are of one size."""
+  """Logarithms; sizes and lengths around their means, where the law's numbers are of one size."""
 
   n: np.ndarray
   d: np.ndarray
