@@ -73,8 +73,8 @@ def draw_law(
     panel.set_yscale('log')
     panel.set_xlabel(name)
     panel.spines[['top', 'right']].set_visible(False)
-  ends = left.get_ylim()
-  ticks = np.geomspace(*ends, 6)[1:-1]
+  low, high = left.get_ylim()
+  ticks = np.geomspace(low, high, 6)[1:-1]
   left.set_yticks(ticks, [f'{tick:.3g}' for tick in ticks])
   left.set_yticks([], minor=True)
   left.set_ylabel(metric)

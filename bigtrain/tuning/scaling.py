@@ -200,7 +200,8 @@ def _descend(points: _Points, start: np.ndarray, delta: float) -> tuple[float, S
 
   low, high = np.array([[-_FAR, _FAR]] * 3 + [_BOUNDS] * 2).T
   found = least_squares(
-    error, np.clip(start, low + 1e-6, high - 1e-6), slopes, bounds=(low, high), loss='huber',
+    error, np.clip(start, low + 1e-6, high - 1e-6), bounds=(low, high), loss='huber',
+    jac=slopes,  # pyright: ignore[reportArgumentType]
     f_scale=delta, x_scale='jac', ftol=1e-10, xtol=1e-10, gtol=1e-12, max_nfev=200,
   )  # fmt: skip
   limit, a, b, alpha, beta = found.x
