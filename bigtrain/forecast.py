@@ -120,7 +120,7 @@ def forecast(
     'model_flops': program.flops,
     'flops': flops,
   }
-  options = compute.compiler_options(chips[0].platform, windowed)
+  options = compute.compiler_options(chips[0], windowed)
   lowered = program.lower()
   start = time.process_time()
   try:

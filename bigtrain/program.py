@@ -108,8 +108,7 @@ class Program:
 
   @functools.cached_property
   def _step(self) -> Any:
-    platform = self.mesh.devices.flat[0].platform
-    return self.lower().compile(compute.compiler_options(platform))
+    return self.lower().compile(compute.compiler_options(self.mesh.devices.flat[0]))
 
   def compile(self) -> None:
     """Compiles the training step now, rather than at the first `run`."""
