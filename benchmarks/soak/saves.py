@@ -14,6 +14,7 @@ import time
 import numpy as np
 
 from benchmarks.soak import runs
+from benchmarks.soak.kills import newest
 from benchmarks.soak.subject import experiment
 from bigtrain.iteration import Checkpoints
 from bigtrain.program import Program
@@ -53,12 +54,6 @@ def main() -> None:
       last = found[0] if found else last
       print(f'{number + 1}: step {last}{", in mid-save" * torn}: {"loads" if sound else "LOST"}')
   print(f'{loaded} of {count} load; {during} kills left half a save')
-
-
-def newest(workdir: pathlib.Path) -> int:
-  """The newest step whose folder has its last name."""
-  steps = (path.name for path in (workdir / 'checkpoints').glob('*'))
-  return max((int(name) for name in steps if name.isdigit()), default=0)
 
 
 if __name__ == '__main__':
