@@ -8,11 +8,12 @@ import re
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from bigtrain import data
 from bigtrain.program import Program
-from experiments import shakespeare
+from experiments import fashion, shakespeare
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FASHION = pathlib.Path('/usr/share/datasets/fashion-mnist')
@@ -50,6 +51,17 @@ CASES = [(name, knobs) for name, many in TINY.items() for knobs in many]
 def test_every_experiment_is_here():
   files = {path.stem for path in (ROOT / 'experiments').glob('*.py')} - {'__init__', '__main__'}
   assert files == set(TINY) | LARGE
+
+
+@pytest.mark.skipif(not FASHION.exists(), reason='needs Fashion-MNIST')
+@pytest.mark.parametrize('model', ['resnet', 'convnext', 'vit'])
+def test_the_other_models_of_fashion_take_its_images(model):
+  net = fashion.experiment(model=model, width=4, augment=False).model
+  logits = jax.eval_shape(
+    lambda x: net.init_with_output(jax.random.key(0), x, train=False)[0],
+    jax.ShapeDtypeStruct((2, 28, 28, 1), 'float32'),
+  )
+  assert logits.shape == (2, 10)
 
 
 @pytest.mark.parametrize(('name', 'knobs'), CASES)
