@@ -1,4 +1,4 @@
-"""A prediction that cannot be changed once the outcome is known: a file with a hash of itself."""
+"""A prediction made before its outcome is known: a file with a hash of itself shows later edits."""
 
 from __future__ import annotations
 
