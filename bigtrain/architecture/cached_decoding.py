@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from bigtrain.architecture.decoders import DecoderLM, init_cache
 from bigtrain.architecture.encoder_decoders import EncoderDecoder
@@ -17,7 +18,7 @@ _TO_READ = 'to_read'  # In a new cache alone: the first call reads, and keeps wh
 
 
 def cached_decode(
-  model: Any, read: jax.Array | None = None
+  model: Any, read: jax.Array | np.ndarray | None = None
 ) -> tuple[Callable[[Any, Any, jax.Array], tuple[jax.Array, Any]], Callable[[int, int], Any]]:
   """Returns how a model goes on, and what it begins with.
 

@@ -116,7 +116,7 @@ def test_buckets_are_those_of_hugging_face(both_ways):
   for buckets, longest in ((32, 128), (16, 50), (32, 20)):
     bias = relative_positions.RelativeBias(1, buckets, longest, both_ways)
     table = {'params': {'table': jnp.arange(buckets, dtype=jnp.float32)[:, None]}}
-    ours = bias.apply(table, jnp.zeros(1, int), jnp.asarray(distance))[0, 0, 0]
+    ours = np.asarray(bias.apply(table, jnp.zeros(1, int), jnp.asarray(distance)))[0, 0, 0]
     want = t5.T5Attention._relative_position_bucket(
       torch.tensor(distance), both_ways, buckets, longest
     )
