@@ -1,4 +1,4 @@
-"""What grows with use must not grow in cost: long journals, many checkpoints, sources, records.
+"""What grows with use must not cost more: long journals, many checkpoints, sources and records.
 
   python -m benchmarks.soak.load                 # 2 GB of records below the temporary folder
   python -m benchmarks.soak.load --scale=0.01
