@@ -67,7 +67,7 @@ ROWS = {
   'evaluated otherwise': found('evaluate --batch=4', '--batch=8, not --batch=4', 'leave --batch'),
   'mesh of evaluate': found('evaluate --mesh=x', '--mesh', "'x'", 'AXIS:SIZE'),
   'temperature of nothing': found('evaluate --temperature=dev', '--temperature=dev', 'held_out'),
-  'writes without a model': found('generate', 'Net keeps no cache', 'needs a DecoderLM'),
+  'writes without a model': found('generate', 'Net keeps no cache', 'needs DecoderLM'),
   'writes nothing': written('generate --tokens=0', '--tokens', 'at least 1', 'got 0'),
   'below freezing': written('generate --temperature=-1', 'temperature', 'got -1'),
   'nucleus above one': written('generate --top_p=2', 'top_p'),
