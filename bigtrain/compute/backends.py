@@ -23,7 +23,7 @@ _MAX_VIRTUAL_DEVICES = 8  # More were not measured; eight already keep 64 cores 
 _SMALL_MODEL = 4_000_000  # Parameters. Above it a CPU step takes so long that dispatch is noise.
 _STEPS_PER_DISPATCH = 10
 _FLOPS_PER_DEVICE = 5e8  # Of a step. Below it a second CPU device costs more than it brings.
-_LARGE_FAST_MEMORY = ('TPU v5 lite', 'TPU v5e')  # Kinds that were compiled for; 128 MiB each.
+_LARGE_FAST_MEMORY = ('TPU v5',)  # Kinds of device that were compiled for: v5e and v5p.
 
 
 def start() -> None:
