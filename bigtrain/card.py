@@ -56,8 +56,9 @@ def card(
         if each in start.get('packages', {})
       ),
     }
-    if found.get('init'):
-      training['begun with the parameters of'] = json.dumps(found['init'])
+    if run.lineage.get('from'):
+      begun = [f'{node["workdir"]} at step {node["step"]}' for node in run.lineage['from']]
+      training['begun with the parameters of'] = ', '.join(begun)
   arrays = jax.tree.leaves(variables['params'])
   model = {
     'kind': type(experiment.model).__name__,

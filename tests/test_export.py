@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -93,6 +94,15 @@ def test_the_card_says_what_the_run_recorded(run):
   assert '- examples a step: 4' in text
   assert '### training (' in text
   assert ', held_out (' in text
+  assert 'begun with' not in text
+
+
+def test_the_card_says_what_the_run_began_with(run, tmp_path):
+  fork = shutil.copytree(run, tmp_path / 'fork')
+  parent = {'workdir': '/runs/parent', 'step': 7, 'experiment': 'mine', 'from': []}
+  (fork / 'lineage.json').write_text(json.dumps({'from': [parent]}))
+  text = (export(str(fork), '--to=stablehlo', '--overwrite') / 'README.md').read_text()
+  assert '- begun with the parameters of: /runs/parent at step 7' in text
 
 
 def test_nothing_of_another_is_replaced_and_nothing_is_left_half_done(run, tmp_path):
