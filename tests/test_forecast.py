@@ -47,13 +47,7 @@ def test_slices_need_a_topology():
 
 
 def test_the_compilers_own_report_of_too_much_is_read():
-  text = """RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.50G of 15.75G hbm.
-  1. Size: 2.00G
-     Operator: op_name="jit(step)/big" stack_frame_id=1
-     Shape: bf16[64,512]{1,0}
-  2. Size: 512.0M
-     Shape: f32[8]{0}"""
-  used, buffers = forecast.exhausted(text)
+  used, buffers = forecast.exhausted(toys.TOO_MUCH)
   assert used == 20.5 * 2**30
   assert buffers == [(2 * 2**30, 'bf16[64,512]{1,0}', 'jit(step)/big'), (2**29, 'f32[8]{0}', '')]
   text = 'the total memory required for HLO temporaries (36.00G) exceeds available HBM (15.75G).'

@@ -7,19 +7,13 @@ import toys
 from bigtrain import launch
 from bigtrain.program import Program
 
-COMPILER = """RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.50G of 15.75G hbm.
-  1. Size: 2.00G
-     Operator: op_name="jit(step)/big" stack_frame_id=1
-     Shape: bf16[64,512]{1,0}
-  2. Size: 512.0M
-     Shape: f32[8]{0}"""
 DEVICE = 'RESOURCE_EXHAUSTED: Out of memory while trying to allocate 1.50GiB.'
 
 
 @pytest.mark.parametrize(
   ('where', 'text', 'words'),
   [
-    ('compile', COMPILER, ['20.50GB of 15.75GB', '2.00 GiB bf16[64,512]', 'of jit(step)/big']),
+    ('compile', toys.TOO_MUCH, ['20.50GB of 15.75GB', '2.00 GiB bf16[64,512]', 'of jit(step)/big']),
     ('run', DEVICE, ['the last 1.50GiB asked for were not there']),
   ],
 )

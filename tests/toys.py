@@ -12,6 +12,14 @@ import pytest
 from bigtrain import data, evaluation
 from bigtrain.experiment import Eval, Experiment
 
+# What a TPU's compiler says of a program that does not fit.
+TOO_MUCH = """RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 20.50G of 15.75G hbm.
+  1. Size: 2.00G
+     Operator: op_name="jit(step)/big" stack_frame_id=1
+     Shape: bf16[64,512]{1,0}
+  2. Size: 512.0M
+     Shape: f32[8]{0}"""
+
 
 class Net(nn.Module):
   """Dense layers with dropout, and BatchNorm by a knob."""
