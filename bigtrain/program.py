@@ -6,6 +6,7 @@ first call and for fixed shapes, so nothing can be recompiled behind the loop's 
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import math
@@ -82,6 +83,12 @@ class Program:
       return state
     params, model_state = self.experiment.start(state.params, state.model_state)
     return compiled(functools.partial(begin, self.experiment))(params, model_state)
+
+  def with_evals(self, experiment: Experiment) -> Program:
+    """Returns the program of an experiment that differs in its evaluations alone."""
+    other = copy.copy(self)
+    other.experiment, other._evals = experiment, {}
+    return other
 
   def batch_shapes(self, *lead: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns a batch as it lies on the mesh, as shapes; `lead` are axes in front of it."""

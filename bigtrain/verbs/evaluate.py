@@ -56,7 +56,7 @@ def evaluate(
   check_evals(program, made)
   check_leaks(experiment, leaks)
   state, _ = checkpoints.restore(step, program.shapes)
-  program = Program(appraisal.itemise(experiment, program), mesh)
+  program = program.with_evals(appraisal.itemise(experiment, program))
   found = {name: appraisal.appraise(program, name, state, cluster) for name in made}
   slices = {name: appraisal.by_slice(found[name], slice) if slice else {} for name in names}
   if temperature:

@@ -39,7 +39,7 @@ def generate(
   from bigtrain import architecture, iteration
   from bigtrain.writers import Writer, texts_file
 
-  decode, begin = architecture.cached_decode(experiment.model)
+  architecture.cached_decode(experiment.model)  # Refuses what cannot write, before all else.
   if tokens < 1 or samples < 1 or beams < 0:
     raise ValueError(
       f'--tokens and --samples must be at least 1, and --beams 0 or more, got {tokens}, {samples} '
