@@ -23,14 +23,12 @@ import numpy as np
 from etils import epath
 
 from bigtrain import page, record
+from bigtrain.attempts import attempt
 from bigtrain.build import Build, origin
-from bigtrain.checks import check_evals, check_space, check_training
 from bigtrain.experiment import Experiment
 from bigtrain.growing import Growing, columns
 from bigtrain.journal import table
-from bigtrain.program import Program
 from bigtrain.state import TrainState, bind
-from bigtrain.train import fit
 
 _SECONDS = 2.0  # Between drawings of the live plot.
 
@@ -138,14 +136,8 @@ def run(
       build.name, origin(experiment)[0], build.knobs, options, command=f'bigtrain.run({said})'
     )
     kept.check()
-  program = Program(built, mesh)
-  check_training(program)
-  check_evals(program, built.evals)
-  check_space(program, workdir)
-  if kept is not None and jax.process_index() == 0:
-    kept.write()
   with _drawn(workdir, built.steps) if _in_notebook(plot) else contextlib.nullcontext():
-    done = fit(program, workdir, log_every=log_every, save_every=save_every)
+    _, done = attempt(built, workdir, kept, mesh=mesh, log_every=log_every, save_every=save_every)
   return Trained(built, workdir, done.state, done.results)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import bigtrain
 from bigtrain import data, record
+from bigtrain.evaluation import looks
 from experiments.digits import experiment
 
 HOUSE = pathlib.Path(__file__).parent.parent
@@ -33,6 +34,7 @@ def test_a_run_from_python_is_the_run_of_the_command_line(trained):
   assert kept['knobs']['epochs'] == 3
   assert kept['knobs']['dropout'] == 0.1  # Also what was left as it is.
   assert kept['starts'][0]['command'] == "bigtrain.run(digits, model='mlp', epochs=3)"
+  assert [look['evaluation'] for look in looks(trained.workdir)].count('test') == 1
 
 
 def test_the_model_of_a_run_gives_the_accuracy_that_was_reported(trained):

@@ -40,19 +40,14 @@ def train(
 
   import jax
   from absl import logging
-  from etils import epath
 
-  from bigtrain import agreement, architecture, compute, lineage
-  from bigtrain.checks import check_evals, check_save_every, check_space, check_training
-  from bigtrain.evaluation import looks, note_test
+  from bigtrain import architecture, compute, lineage
+  from bigtrain.attempts import attempt
+  from bigtrain.checks import check_save_every
   from bigtrain.goodput import line
   from bigtrain.journal import table
-  from bigtrain.leaks import check_leaks
   from bigtrain.next_steps import next_commands
-  from bigtrain.program import Program
-  from bigtrain.provenance import revision
   from bigtrain.trackers import check
-  from bigtrain.train import fit
 
   if log_every < 1:
     raise ValueError(f'--log_every counts steps and must be at least 1, got {log_every}')
@@ -64,37 +59,19 @@ def train(
     experiment = lineage.forked(experiment, workdir, init, keep=init_keep, rename=init_rename)
   elif init_keep or init_rename:
     raise ValueError('--init_keep and --init_rename are rules for --init: name a run there')
-  compute.agree(agreement.facts(experiment, record))
-  traced = compute.Profile(profile, workdir)
-  program = Program(dataclasses.replace(experiment, norms=norms or experiment.norms), mesh)
-  program.profile = traced
-  check_training(program)
-  check_evals(program, experiment.evals)
-  check_space(program, workdir)
-  check_leaks(experiment, leaks)
-  if record is not None and jax.process_index() == 0:
-    record.write()
-    source = getattr(experiment.data, 'source', None)
-    for name, content in getattr(source, 'files', {}).items():
-      (epath.Path(workdir) / name).write_bytes(content)
-  try:
-    run = fit(
-      program,
-      workdir,
-      log_every=log_every,
-      save_every=save_every,
-      hang_after=hang_after,
-      progress=progress == 'auto',
-      trackers=trackers,
-    )
-  except jax.errors.JaxRuntimeError as error:
-    from bigtrain import out_of_memory
-
-    said = out_of_memory.sentence(error, program, record.knobs if record else ())
-    if said is None:
-      raise
-    raise ValueError(said) from error
-  traced.close()
+  program, run = attempt(
+    dataclasses.replace(experiment, norms=norms or experiment.norms),
+    workdir,
+    record,
+    mesh=mesh,
+    log_every=log_every,
+    save_every=save_every,
+    hang_after=hang_after,
+    leaks=leaks,
+    profile=profile,
+    progress=progress == 'auto',
+    trackers=trackers,
+  )
   if jax.process_index() == 0:
     spent = program.goodput.read()
     if spent['steps']:
@@ -103,10 +80,6 @@ def train(
       again = f': {record.command}' if record else ''
       print(f'Stopped at step {run.step} and saved. The same command goes on from there{again}')
     else:
-      git = revision(__file__) or {}
-      noted = {look['evaluation'] for look in looks(workdir) if look['step'] == run.step}
-      for name in set(run.results) - noted:  # The same command again shows the same look.
-        note_test(workdir, name, verb='train', step=run.step, revision=git.get('revision'))
       early = f' of {experiment.steps}, out of patience' if run.step < experiment.steps else ''
       print(f'Done at step {run.step}{early}: {workdir}')
       print(table(run.results))
