@@ -22,7 +22,6 @@ def crossvalidate(
   save_every: int = 0,  # Steps between checkpoints; 0 is about three minutes. The end always saves.
 ) -> dict[str, list[float]]:
   """Trains once for each fold, and prints each metric by fold with its mean and interval."""
-  import inspect
   import json
   import os
   import shlex
@@ -33,10 +32,10 @@ def crossvalidate(
   from etils import epath
 
   from bigtrain import folding, record
-  from bigtrain.checks import check_evals, check_save_every, check_training
+  from bigtrain.attempts import attempt
+  from bigtrain.build import origin
+  from bigtrain.checks import check_save_every
   from bigtrain.evaluation import fold_interval
-  from bigtrain.program import Program
-  from bigtrain.train import fit
   from bigtrain.verdict import lines
 
   if folds < 2:
@@ -45,11 +44,10 @@ def crossvalidate(
   if record.read(workdir) is not None:
     raise ValueError(f'--workdir={workdir} holds a single run: choose another for the folds')
   experiments = folding.deal(build, folds, evaluation=evaluation, stratify=stratify, group=group)
-  file = inspect.getsourcefile(inspect.unwrap(build.function)) or ''
   dealt = {} if folding.own_folds(build) else {'stratify': stratify, 'group': group}
   records = [
     record.Record.of(
-      build.name, file, {**build.knobs, 'fold': (fold, folds), **dealt},
+      build.name, origin(build.function)[0], {**build.knobs, 'fold': (fold, folds), **dealt},
       {'workdir': os.path.join(workdir, f'fold_{fold}')}, command=shlex.join(sys.argv),
     )
     for fold in range(folds)
@@ -58,12 +56,7 @@ def crossvalidate(
     own.check()
   results = []
   for fold, (experiment, own) in enumerate(zip(experiments, records, strict=True)):
-    program = Program(experiment, mesh)
-    check_training(program)
-    check_evals(program, experiment.evals)
-    if jax.process_index() == 0:
-      own.write()
-    run = fit(program, own.workdir, save_every=save_every)
+    _, run = attempt(experiment, own.workdir, own, mesh=mesh, save_every=save_every, leaks='off')
     if run.stopped:
       print(f'Stopped in fold {fold} and saved. The same command goes on from there.')
       sys.exit(run.stopped)
