@@ -1,31 +1,25 @@
 """One evaluation of a checkpoint looked at closely: intervals, calibration, slices, worst mistakes.
 
-Training evaluates by `Program.evaluate`, which costs the forward passes alone. Here each example's
-own terms of the objective are kept too, which costs as much again.
+Training keeps the metrics of `Program.evaluate`; here all that they are told from is kept.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
-from absl import logging
 from etils import epath
 
 from bigtrain import data, evaluation
 from bigtrain.data import views
-from bigtrain.evaluation import itemised
-from bigtrain.program import Program, eval_step
-from bigtrain.state import shapes_of
 
 if TYPE_CHECKING:
-  from bigtrain.experiment import Eval, Experiment
+  from bigtrain.experiment import Eval
+  from bigtrain.program import Collected, Program
   from bigtrain.state import TrainState
 
 FOLDER = 'evaluation'
@@ -40,54 +34,28 @@ class Appraisal:
   """What an evaluation found.
 
   Attributes:
-    made: The evaluation, with the evaluator it was given.
+    made: The evaluation.
     metrics: By name, with 'NAME_low' and 'NAME_high' where there is an interval.
-    means: The objective's.
-    table: Of predictions, with the objective's terms.
-    numbers: Of each row of the table among the records, [N].
+    told: What they are told from.
+    cluster: What records share, [N], where their intervals are over that.
   """
 
   made: Eval
   metrics: dict[str, float]
-  means: Mapping[str, Any]
-  table: Mapping[str, np.ndarray]
-  numbers: np.ndarray
+  told: Collected
+  cluster: np.ndarray | None = None
 
   @property
   def classes(self) -> list[str] | None:
     """Names of the classes, where the data has them for each class of the table."""
     names = views.behind(self.made.data.source, 'about') or {}
     names = names.get('classes')
-    width = np.shape(self.table.get('log_probability', np.zeros((0, 0))))[-1]
+    width = np.shape(self.told.table.get('log_probability', np.zeros((0, 0))))[-1]
     return list(map(str, names)) if names is not None and len(names) == width else None
 
 
-def itemise(experiment: Experiment, program: Program | None = None) -> Experiment:
-  """Returns the experiment with evaluations that keep each example's terms, where they can.
-
-  Args:
-    experiment: What is evaluated.
-    program: Its program, which gives the shapes of the parameters.
-  """
-  program = program or Program(experiment)
-  evals = {}
-  for name, made in experiment.evals.items():
-    evals[name] = made
-    if made.objective is None:
-      continue
-    kept = dataclasses.replace(made, evaluator=itemised.Itemised(made.objective, made.evaluator))
-    step = functools.partial(eval_step, experiment, kept)
-    shapes = program.shapes
-    try:
-      jax.eval_shape(step, shapes.params, shapes.model_state, shapes_of(made.data))
-      evals[name] = kept
-    except (TypeError, ValueError) as error:
-      logging.info('%s: no intervals of the objective, for it needs whole batches: %s', name, error)
-  return dataclasses.replace(experiment, evals=evals)
-
-
 def appraise(program: Program, name: str, state: TrainState, cluster: str = '') -> Appraisal:
-  """Evaluates a state; the experiment of the program is as `itemise` returns it.
+  """Evaluates a state.
 
   Args:
     program: Of the experiment.
@@ -100,20 +68,12 @@ def appraise(program: Program, name: str, state: TrainState, cluster: str = '') 
     ValueError: The records have no such key.
   """
   made = program.experiment.evals[name]
-  means, table, numbers = program.collect(name, state)
+  told = program.collect(name, state)
+  shared = None
   if cluster:
-    values = np.asarray(data.column(made.data.source, cluster))[numbers]
-    table = {**table, 'cluster': np.unique(values.astype(str), return_inverse=True)[1]}
-  metrics = itemised.report_items(means, table)
-  if made.evaluator is not None:
-    metrics |= made.evaluator.report(table)
-  return Appraisal(made, metrics, means, table, numbers)
-
-
-def own_evaluator(found: Appraisal) -> Any:
-  """Returns the experiment's evaluator, None where it has none."""
-  made = found.made.evaluator
-  return made.evaluator if isinstance(made, itemised.Itemised) else made
+    values = np.asarray(data.column(made.data.source, cluster))[told.numbers]
+    shared = np.unique(values.astype(str), return_inverse=True)[1]
+  return Appraisal(made, told.metrics(made, shared), told, shared)
 
 
 def by_slice(found: Appraisal, key: str) -> dict[str, dict[str, float]]:
@@ -122,7 +82,7 @@ def by_slice(found: Appraisal, key: str) -> dict[str, dict[str, float]]:
   Raises:
     ValueError: The records have no such key, or too many values of it.
   """
-  values = np.asarray(data.column(found.made.data.source, key))[found.numbers]
+  values = np.asarray(data.column(found.made.data.source, key))[found.told.numbers]
   names, number_N = np.unique(values.astype(str), return_inverse=True)
   if values.ndim != 1 or len(names) > _MOST_SLICES:
     raise ValueError(
@@ -131,15 +91,10 @@ def by_slice(found: Appraisal, key: str) -> dict[str, dict[str, float]]:
     )
   slices = {}
   for i, name in enumerate(names):
-    rows = {k: column[number_N == i] for k, column in found.table.items()}
-    metrics = {}
-    for mean in found.means:
-      total = itemised.item_sums(rows, mean)
-      if total is not None and f'{mean}_low' in found.metrics:
-        metrics |= itemised.report_items({mean: type(found.means[mean])(*total)}, rows)
-    if found.made.evaluator is not None:
-      metrics |= found.made.evaluator.report(rows)
-    slices[str(name)] = {**metrics, 'examples': float(np.sum(number_N == i))}
+    rows = number_N == i
+    shared = None if found.cluster is None else found.cluster[rows]
+    metrics = found.told.only(rows).metrics(found.made, shared)
+    slices[str(name)] = {**metrics, 'examples': float(np.sum(rows))}
   return slices
 
 
@@ -158,10 +113,11 @@ def worst_slice(slices: Mapping[str, Mapping[str, float]]) -> tuple[str, str] | 
 
 def scaled(found: Appraisal, temperature: float) -> dict[str, float]:
   """Returns log loss, Brier score and calibration error of softmax(logits / temperature)."""
-  divided = np.asarray(found.table['log_probability'], np.float64) / temperature
+  divided = np.asarray(found.told.table['log_probability'], np.float64) / temperature
   divided -= np.logaddexp.reduce(divided, axis=-1, keepdims=True)
   assert found.made.evaluator is not None
-  report = found.made.evaluator.report({**found.table, 'log_probability': divided})
+  shared = {} if found.cluster is None else {'cluster': found.cluster}
+  report = found.made.evaluator.report({**found.told.table, **shared, 'log_probability': divided})
   names = [f'{name}{end}' for name in ('log_loss', 'brier', 'calibration_error')
            for end in ('', '_low', '_high')]  # fmt: skip
   return {f'scaled_{name}': report[name] for name in names if name in report}
@@ -169,18 +125,18 @@ def scaled(found: Appraisal, temperature: float) -> dict[str, float]:
 
 def worst(found: Appraisal, most: int = _WORST) -> tuple[list[Any], list[str]]:
   """Returns the examples of the greatest loss, as pictures or texts, with a caption each."""
-  losses_N = itemised.item_values(found.table, 'loss')
+  losses_N = evaluation.item_values(found.told.items, 'loss')
   if losses_N is None:
     return [], []
   rows = np.argsort(-np.nan_to_num(losses_N, nan=-np.inf), kind='stable')[:most]
-  table = {key: column[rows] for key, column in found.table.items()}
-  evaluator = own_evaluator(found)
+  table = {key: column[rows] for key, column in found.told.table.items()}
+  evaluator: Any = found.made.evaluator
   if hasattr(evaluator, 'captions'):
-    captions = evaluator.captions(itemised.bare(table), found.classes)
+    captions = evaluator.captions(table, found.classes)
   else:
     captions = [f'loss {losses_N[row]:.3f}' for row in rows]
   source = found.made.data.source
-  return [_shown(source, source[int(number)]) for number in found.numbers[rows]], captions
+  return [_shown(source, source[int(number)]) for number in found.told.numbers[rows]], captions
 
 
 def _shown(source: Any, record: Mapping[str, Any]) -> Any:
@@ -213,11 +169,12 @@ def write(
   for old in place.iterdir():
     if old.suffix == '.png' or old.name in ('metrics.json', 'slices.json'):
       old.unlink()
-  content = {'step': step, 'examples': len(found.numbers), 'metrics': nested(found.metrics)}
+  content = {'step': step, 'examples': len(found.told.numbers), 'metrics': nested(found.metrics)}
   (place / 'metrics.json').write_text(json.dumps(content, indent=1) + '\n')
-  evaluator, figures = own_evaluator(found), {}
-  if hasattr(evaluator, 'draw') and len(found.numbers):
-    figures |= evaluator.draw(itemised.bare(found.table), found.classes)
+  evaluator: Any = found.made.evaluator
+  figures = {}
+  if hasattr(evaluator, 'draw') and len(found.told.numbers):
+    figures |= evaluator.draw(found.told.table, found.classes)
   examples, captions = worst(found)
   if examples:
     figures['worst'] = evaluation.draw_examples(examples, captions)

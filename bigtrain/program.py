@@ -6,20 +6,19 @@ first call and for fixed shapes, so nothing can be recompiled behind the loop's 
 
 from __future__ import annotations
 
-import copy
 import functools
 import itertools
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from bigtrain import compute
-from bigtrain.evaluation import Mean
+from bigtrain.evaluation import Items, Mean, itemise, report_items
 from bigtrain.goodput import Goodput
 from bigtrain.journal import Meter
 from bigtrain.state import TrainState, begin, bind, init, shapes_of
@@ -27,6 +26,42 @@ from bigtrain.train import train_step, train_steps
 
 if TYPE_CHECKING:
   from bigtrain.experiment import Batch, Eval, Experiment
+
+
+class Collected(NamedTuple):
+  """What an evaluation is told from, of N examples that are no padding.
+
+  Attributes:
+    means: The objective's.
+    table: The evaluator's, of predictions.
+    items: What each example adds to the Means.
+    numbers: Of each row among the records, [N].
+  """
+
+  means: dict[str, Mean]
+  table: dict[str, np.ndarray]
+  items: Items
+  numbers: np.ndarray
+
+  def metrics(self, made: Eval, cluster: np.ndarray | None = None) -> dict[str, float]:
+    """Returns every metric, with 'NAME_low' and 'NAME_high' where there is an interval of 95 %.
+
+    Args:
+      made: The evaluation.
+      cluster: What examples share, [N], where they are not drawn one by one.
+    """
+    found = report_items(self.means, self.items, cluster)
+    if made.evaluator is not None:
+      shared = {} if cluster is None else {'cluster': cluster}
+      found |= made.evaluator.report({**self.table, **shared})
+    return found
+
+  def only(self, rows: np.ndarray) -> Collected:
+    """Returns the part of some examples, [N] booleans, with the Means that are known of it."""
+    means = {name: type(mean)(*self.items[name][rows].sum(axis=0, dtype=np.float64))
+             for name, mean in self.means.items() if name in self.items}  # fmt: skip
+    table, items, numbers = jax.tree.map(lambda x: x[rows], (self.table, self.items, self.numbers))
+    return Collected(means, table, items, numbers)
 
 
 class Program:
@@ -83,12 +118,6 @@ class Program:
       return state
     params, model_state = self.experiment.start(state.params, state.model_state)
     return compiled(functools.partial(begin, self.experiment))(params, model_state)
-
-  def with_evals(self, experiment: Experiment) -> Program:
-    """Returns the program of an experiment that differs in its evaluations alone."""
-    other = copy.copy(self)
-    other.experiment, other._evals = experiment, {}
-    return other
 
   def batch_shapes(self, *lead: int) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns a batch as it lies on the mesh, as shapes; `lead` are axes in front of it."""
@@ -167,54 +196,45 @@ class Program:
 
   def evaluate(self, name: str, state: TrainState) -> dict[str, float]:
     """Returns the metrics of one of the experiment's evaluations, over all of its data."""
-    means, table, _ = self.collect(name, state)
-    metrics = {key: float(mean.value) for key, mean in means.items()}
-    if evaluator := self.experiment.evals[name].evaluator:
-      metrics.update(evaluator.report(table))
-    return metrics
+    return self.collect(name, state).metrics(self.experiment.evals[name])
 
-  def collect(
-    self, name: str, state: TrainState
-  ) -> tuple[dict[str, Mean], dict[str, np.ndarray], np.ndarray]:
-    """Returns what one of the experiment's evaluations is told from, over all of its data.
-
-    Returns:
-      The objective's Means; the evaluator's table of predictions, without padding; and the number
-      of each of its rows among the records, [N].
-    """
+  def collect(self, name: str, state: TrainState) -> Collected:
+    """Returns what one of the experiment's evaluations is told from, over all of its data."""
     evaluation = self.experiment.evals[name]
     if name not in self._evals:
       step = functools.partial(eval_step, self.experiment, evaluation)
       self._evals[name] = jax.jit(step, out_shardings=self._replicated)
     sharding = compute.batch_sharding(self.mesh)
     total: dict[str, Mean] = {}
-    rows: list[dict[str, np.ndarray]] = []
+    rows: list[Any] = []  # Of table and items.
     numbers: list[np.ndarray] = []
     waiting = None  # The batch before: fetched while the device works on this one.
     batches = evaluation.data.iterator(jax.process_index(), jax.process_count())
     for batch in itertools.chain(batches, [None]):
       if waiting is not None:
-        means, table, weight = waiting
+        means, columns, weight = waiting
         total = _add(total, {key: mean.host() for key, mean in means.items()})
         real = np.asarray(jax.device_get(weight)) > 0
         numbers.append(evaluation.data.batch * len(rows) + np.flatnonzero(real))
-        rows.append({key: column[real] for key, column in jax.device_get(table).items()})
+        rows.append(jax.tree.map(lambda column, real=real: column[real], jax.device_get(columns)))
       if batch is not None:
         placed = compute.place(batch, sharding)
         with jax.set_mesh(self.mesh):
           waiting = self._evals[name](state.averaged, state.model_state, placed)
-    table = {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
-    return total, table, np.concatenate(numbers)
+    table, items = jax.tree.map(lambda *parts: np.concatenate(parts), *rows)
+    return Collected(total, table, items, np.concatenate(numbers))
 
 
 def eval_step(
   experiment: Experiment, evaluation: Eval, params: Any, model_state: Any, batch: Batch
-) -> tuple[dict[str, Mean], dict[str, jax.Array], jax.Array]:
-  """Returns a batch's Means, its rows of the table of predictions, and the weight of each row."""
+) -> tuple[dict[str, Mean], tuple[dict[str, jax.Array], dict[str, jax.Array]], jax.Array]:
+  """Returns a batch's Means; its rows of the table of predictions, and of what examples add to the
+  Means; and the weight of each row.
+  """
   apply, _ = bind(experiment, params, model_state)
-  means = dict(evaluation.objective(apply, batch)) if evaluation.objective else {}
+  means, items = itemise(evaluation.objective, apply, batch) if evaluation.objective else ({}, {})
   table = dict(evaluation.evaluator.predict(apply, batch)) if evaluation.evaluator else {}
-  return means, table, batch['weight']
+  return means, (table, items), batch['weight']
 
 
 def _add(a: dict[str, Mean], b: dict[str, Mean]) -> dict[str, Mean]:

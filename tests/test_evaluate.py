@@ -1,15 +1,17 @@
 """`evaluate` as a person meets it: intervals, slices, temperature, pictures, and who looked."""
 
 import dataclasses
+import functools
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from bigtrain import data, evaluation
 from bigtrain.build import Build
-from bigtrain.evaluation import itemised
 from bigtrain.evaluation.audit import looks
 from bigtrain.experiment import Eval, Experiment
 from bigtrain.program import Program
@@ -76,7 +78,7 @@ def test_every_number_has_its_interval_and_pictures_of_it(run, capsys):
   assert sliced['slices'][sliced['worst']]['accuracy'] == lowest['accuracy']
 
 
-def test_any_objective_has_intervals_and_one_over_whole_batches_none(run, capsys):
+def test_any_objective_has_intervals_and_one_over_whole_batches_none(run):
   results = evaluate(toy(), workdir=run, only=('held_out',), pictures=False)['held_out']
   assert results['loss_low'] < results['loss'] < results['loss_high']
   grouped = evaluate(toy(), workdir=run, only=('held_out',), cluster='group', pictures=False)
@@ -86,25 +88,34 @@ def test_any_objective_has_intervals_and_one_over_whole_batches_none(run, capsys
   def whole(apply, batch):
     logits = apply(batch['image'])
     means = evaluation.softmax_cross_entropy(apply, batch)
-    return {**means, 'spread': evaluation.Mean.of(logits - logits.mean(axis=0), batch['weight'])}
+    spread = evaluation.JointMean.of(logits - logits.mean(axis=0), batch['weight'])
+    # Divided by the batch's weight before it is added: its terms do not add up.
+    share = evaluation.Mean(means['loss'].value, jnp.ones(()))
+    return {**means, 'spread': spread, 'share': share}
 
   spread = evaluate(toy(objective=whole), workdir=run, only=('held_out',), pictures=False)
-  assert 'spread_low' not in spread['held_out']
+  assert 'spread_low' not in spread['held_out']  # Each example sees the others of its batch.
   assert spread['held_out']['loss_low'] == results['loss_low']
-  assert 'intervals' in capsys.readouterr().out
+  assert 'share_low' not in spread['held_out']
 
 
 def test_terms_add_up_to_the_means():
   rng = np.random.default_rng(0)
   batch = {'features': rng.normal(size=(9, 3)).astype(np.float32), 'label': np.arange(9) % 3}
   batch['weight'] = np.array([1, 1, 0, 1, 2, 1, 1, 1, 0.5], np.float32)
-  means = evaluation.softmax_cross_entropy(lambda x: x, batch)
-  made = itemised.Itemised(evaluation.softmax_cross_entropy)
-  table = {k: np.asarray(v) for k, v in made.predict(lambda x: x, batch).items()}
+  objective = functools.partial(evaluation.softmax_cross_entropy, smoothing=0.1)
+  means, items = jax.jit(lambda batch: evaluation.itemise(objective, lambda x: x, batch))(batch)
+  for row in range(9):
+    one = {key: value[row : row + 1] for key, value in batch.items()}
+    for name, mean in objective(lambda x: x, one).items():
+      expected = [float(mean.total), float(mean.weight)]
+      assert items[name][row] == pytest.approx(expected, rel=1e-5)
   for name, mean in means.items():
-    sums = itemised.item_sums(table, name)
-    assert sums == pytest.approx([float(mean.total), float(mean.weight)], rel=1e-6)
-  assert np.isnan(itemised.item_values(table, 'loss')[2])
+    expected = [float(mean.total), float(mean.weight)]
+    assert items[name].sum(axis=0) == pytest.approx(expected, rel=1e-5)
+  losses = evaluation.item_values(items, 'loss')
+  assert losses is not None
+  assert np.flatnonzero(np.isnan(losses)).tolist() == [2]
 
 
 def test_who_looked_is_written_down_and_choosing_by_test_refused(run):

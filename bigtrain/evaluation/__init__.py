@@ -48,11 +48,16 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.evaluation.intervals import paired_bootstrap as paired_bootstrap
   from bigtrain.evaluation.intervals import resampled_sums as resampled_sums
   from bigtrain.evaluation.intervals import t_interval as t_interval
+  from bigtrain.evaluation.itemised import Items as Items
+  from bigtrain.evaluation.itemised import item_values as item_values
+  from bigtrain.evaluation.itemised import itemise as itemise
+  from bigtrain.evaluation.itemised import report_items as report_items
   from bigtrain.evaluation.language import Language as Language
   from bigtrain.evaluation.language_losses import masked_token as masked_token
   from bigtrain.evaluation.language_losses import next_token as next_token
   from bigtrain.evaluation.language_losses import span_corruption as span_corruption
   from bigtrain.evaluation.means import ExpMean as ExpMean
+  from bigtrain.evaluation.means import JointMean as JointMean
   from bigtrain.evaluation.means import Mean as Mean
   from bigtrain.evaluation.means import RootMean as RootMean
   from bigtrain.evaluation.multi_label import MultiLabel as MultiLabel

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from bigtrain.evaluation.batches import Apply, Batch, as_float, entry, sigmoid_nats
-from bigtrain.evaluation.means import Mean
+from bigtrain.evaluation.means import JointMean, Mean
 
 _NEVER = -1e30  # A logit; minus infinity would make NaN gradients in a batch of padding alone.
 
@@ -81,9 +81,9 @@ def softmax_contrastive(
 
   weight = jnp.asarray(batch.get('weight', jnp.ones(len(real_B))), jnp.float32)
   return {
-    'loss': Mean.of((nats(masked_BB) + nats(turned_BB)) / 2, weight),
-    'image_to_text': Mean.of(_right(masked_BB, together_BB), weight),
-    'text_to_image': Mean.of(_right(turned_BB, together_BB), weight),
+    'loss': JointMean.of((nats(masked_BB) + nats(turned_BB)) / 2, weight),
+    'image_to_text': JointMean.of(_right(masked_BB, together_BB), weight),
+    'text_to_image': JointMean.of(_right(turned_BB, together_BB), weight),
   }
 
 
@@ -114,9 +114,9 @@ def sigmoid_contrastive(
   masked_BB = jnp.where(real_B[None, :], logits_BB, _NEVER)
   turned_BB = jnp.where(real_B[None, :], logits_BB.T, _NEVER)
   return {
-    'loss': Mean.of(loss_B, weight),
-    'image_to_text': Mean.of(_right(masked_BB, together_BB), weight),
-    'text_to_image': Mean.of(_right(turned_BB, together_BB), weight),
+    'loss': JointMean.of(loss_B, weight),
+    'image_to_text': JointMean.of(_right(masked_BB, together_BB), weight),
+    'text_to_image': JointMean.of(_right(turned_BB, together_BB), weight),
   }
 
 

@@ -111,6 +111,14 @@ class RootMean(Mean):
 
 
 @struct.dataclass
+class JointMean(Mean):
+  """A mean over examples that see each other in their batch, as in a contrastive loss.
+
+  It adds like any other, and has no interval: what an example adds depends on its neighbours.
+  """
+
+
+@struct.dataclass
 class ExpMean(Mean):
   """e to the power of a mean, taken when it is read: perplexity, of the nats of tokens."""
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from bigtrain.evaluation.means import Mean
+from bigtrain.evaluation.means import JointMean, Mean
 
 _COLLECTION = 'losses'
 
@@ -52,8 +52,9 @@ def with_sown(
           f'leave its coefficient out'
         )
       value = jnp.stack(found[name]).mean()
-      means[name] = Mean(total=value * loss.weight, weight=loss.weight)
-      means['loss'] += Mean(total=coefficient * value * loss.weight, weight=jnp.zeros(()))
+      means[name] = JointMean(total=value * loss.weight, weight=loss.weight)
+      more = coefficient * value * loss.weight
+      means['loss'] = JointMean(total=means['loss'].total + more, weight=loss.weight)
     return means
 
   return total

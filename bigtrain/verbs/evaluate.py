@@ -56,19 +56,18 @@ def evaluate(
   check_evals(program, made)
   check_leaks(experiment, leaks)
   state, _ = checkpoints.restore(step, program.shapes)
-  program = program.with_evals(appraisal.itemise(experiment, program))
   found = {name: appraisal.appraise(program, name, state, cluster) for name in made}
   slices = {name: appraisal.by_slice(found[name], slice) if slice else {} for name in names}
   if temperature:
-    logits = found[temperature].table.get('log_probability')
+    logits = found[temperature].told.table.get('log_probability')
     if logits is None:
       raise ValueError(
         f'--temperature={temperature} scales the logits of classes, and its evaluator keeps none: '
         'give that Eval an evaluator such as evaluation.Classification()'
       )
-    fitted = evaluation.fit_temperature(logits, found[temperature].table['label'])
+    fitted = evaluation.fit_temperature(logits, found[temperature].told.table['label'])
     for name in names:
-      if 'log_probability' in found[name].table:
+      if 'log_probability' in found[name].told.table:
         found[name].metrics.update({'temperature': fitted, **appraisal.scaled(found[name], fitted)})
   results = {name: found[name].metrics for name in names}
   if jax.process_index():
