@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bigtrain import page
+from bigtrain.charts import curves
 from bigtrain.tuning.comparisons import holm
 from bigtrain.workdirs import Kept
 
@@ -138,7 +139,7 @@ def _curves(runs: Sequence[Kept]) -> page.Html:
   for name in names:
     lines = {run.name: run.curves[name] for run in runs if name in run.curves}
     if name not in ends and any(len(x) > 1 for x, _ in lines.values()):
-      drawn[name] = page.curves(lines)
+      drawn[name] = curves(lines)
   if not drawn:
     return page.note(
       'No metric was entered twice, so there is no curve: --log_every says how often training '

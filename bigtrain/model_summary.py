@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from bigtrain import compute
-from bigtrain.page import Html, curve, join, note, table, tag
+from bigtrain.charts import curves
+from bigtrain.page import Html, join, note, table, tag
 
 if TYPE_CHECKING:
   from bigtrain.experiment import Experiment
@@ -120,7 +121,7 @@ def model_sections(program: Program, found: dict[str, Any]) -> dict[str, Html]:
     best = int(rates.argmax())
     said = f'{rates[0]:.3g} at step 0, {rates[best]:.3g} at step {steps[best]:,}, '
     said += f'{rates[-1]:.3g} at step {steps[-1]:,}; {len(steps)} steps are drawn.'
-    sections['Learning rate'] = join([curve(steps.tolist(), rates.tolist()), note(said)])
+    sections['Learning rate'] = join([curves({'rate': (steps, rates)}, zero=True), note(said)])
   return sections
 
 

@@ -47,7 +47,7 @@ figure { margin: 0; } img { display: block; width: 100%; image-rendering: pixela
 th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid; }
 th[aria-sort=ascending]::after { content: ' ▲'; } th[aria-sort=descending]::after { content: ' ▼'; }
 .gallery :is(td, th) { white-space: nowrap; }
-svg { width: 100%; max-width: 44rem; }
+svg { width: 100%; max-width: 36rem; }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; font-size: .8125rem; line-height: 1.6;
   max-height: 24rem; overflow-y: auto; border: 1px solid #e6e9ed; padding: .5rem; margin: .5rem 0; }
 .tint0 { background: #fdf0cf; } .tint1 { background: #d9eafc; }
@@ -121,93 +121,6 @@ def bars(values: Mapping[str, float]) -> Html:
     for name, value in values.items()
   ]
   return tag('div', *(cell for row in cells for cell in row), class_='bars')
-
-
-def curve(x: Sequence[float], y: Sequence[float]) -> Html:
-  """Returns a line through points of ascending x as a drawing; y starts at 0 or at its least.
-
-  Raises:
-    ValueError: fewer than one point, or not as many x as y.
-  """
-  if not len(x) or len(x) != len(y):
-    raise ValueError(f'a curve takes as many x as y and at least 1, got {len(x)} and {len(y)}')
-  left, top, width, height = 70, 14, 620, 180
-  low, high = min(0.0, *y), max(y)
-  points = [
-    (
-      left + width * (a - x[0]) / ((x[-1] - x[0]) or 1),
-      top + height * (high - b) / ((high - low) or 1),
-    )
-    for a, b in zip(x, y, strict=True)
-  ]
-  path = ' '.join(f'{a:.1f},{b:.1f}' for a, b in points)
-  bottom, end = top + height, left + width
-
-  def words(value: float, a: int, b: int, anchor: str) -> Html:
-    place = {'x': a, 'y': b, 'text-anchor': anchor, 'font-size': 14, 'fill': '#59636e'}
-    return tag('text', value, **place)
-
-  return tag(
-    'svg',
-    tag('path', d=f'M{left},{top}V{bottom}H{end}', fill='none', stroke='#c6ccd3'),
-    tag('polyline', points=path, fill='none', stroke='#3b82c4', **{'stroke-width': 2}),
-    words(high, left - 8, top + 6, 'end'),
-    words(low, left - 8, bottom, 'end'),
-    words(x[0], left, bottom + 20, 'start'),
-    words(x[-1], end, bottom + 20, 'end'),
-    viewBox='0 0 700 220',
-    role='img',
-  )
-
-
-# Of Okabe and Ito, which colour-blind people tell apart; each with a dash of its own, for grey.
-_LINES = (
-  ('#0072B2', ''), ('#D55E00', '7 3'), ('#009E73', '2 3'), ('#CC79A7', '9 3 2 3'),
-  ('#E69F00', '4 2'), ('#56B4E9', '12 4'), ('#000000', '1 4'),
-)  # fmt: skip
-
-
-def curves(lines: Mapping[str, tuple[Any, Any]]) -> Html:
-  """Returns lines over one pair of axes, by name, each of (ascending x, y), with a legend.
-
-  The y axis leaves out the outer 1 % of values: a first, huge loss would flatten the rest.
-  """
-  import numpy as np
-
-  left, top, width, height = 70, 14, 620, 220
-  xs = np.concatenate([np.asarray(x, float) for x, _ in lines.values()])
-  ys = np.concatenate([np.asarray(y, float) for _, y in lines.values()])
-  (x0, x1), (low, high) = (xs.min(), xs.max()), np.quantile(ys, [0.01, 0.99])
-  drawn, legend = [], []
-  for i, (name, (x, y)) in enumerate(lines.items()):
-    a = left + width * (np.asarray(x, float) - x0) / ((x1 - x0) or 1)
-    share = (high - np.asarray(y, float)) / ((high - low) or 1)
-    b = top + height * np.clip(share, 0, 1)
-    color, dash = _LINES[i % len(_LINES)]
-    look = {'fill': 'none', 'stroke': color, 'stroke-width': 1.5, 'stroke-dasharray': dash}
-    path = ' '.join(f'{p:.1f},{q:.1f}' for p, q in zip(a, b, strict=True))
-    drawn.append(tag('polyline', tag('title', name), points=path, **look))
-    key = tag('line', x1=0, y1=6, x2=34, y2=6, **look)
-    key = tag('svg', key, viewBox='0 0 34 12', style='width:34px;height:12px')
-    legend.append(tag('span', key, ' ', name, style='margin-right:1rem;white-space:nowrap'))
-
-  def words(value: float, a: int, b: int, anchor: str) -> Html:
-    place = {'x': a, 'y': b, 'text-anchor': anchor, 'font-size': 14, 'fill': '#59636e'}
-    return tag('text', float(value), **place)
-
-  bottom, end = top + height, left + width
-  drawing = tag(
-    'svg',
-    tag('path', d=f'M{left},{top}V{bottom}H{end}', fill='none', stroke='#c6ccd3'),
-    *drawn,
-    words(high, left - 8, top + 6, 'end'),
-    words(low, left - 8, bottom, 'end'),
-    words(x0, left, bottom + 20, 'start'),
-    words(x1, end, bottom + 20, 'end'),
-    viewBox='0 0 700 260',
-    role='img',
-  )
-  return join([drawing, tag('p', *legend, class_='note')])
 
 
 def picture(pixels: Any, caption: Any = '') -> Html:

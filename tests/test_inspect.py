@@ -16,10 +16,11 @@ import toys
 from PIL import Image
 
 from bigtrain import compute, data, launch, record
+from bigtrain.charts import curves
 from bigtrain.data import views
 from bigtrain.datasheet import Stream, data_sections
 from bigtrain.model_summary import bytes_per_device, facts, learning_rates, parameter_rows
-from bigtrain.page import Html, bars, curve, page, picture, table, tag, text
+from bigtrain.page import Html, bars, page, picture, table, tag, text
 from bigtrain.program import Program
 from bigtrain.verbs.inspect import inspect
 
@@ -84,12 +85,12 @@ def test_a_picture_keeps_its_pixels_and_a_large_one_is_shrunk():
 
 
 def test_a_curve_rises_where_its_values_rise():
-  points = Parsed(curve([0, 1, 2], [0.0, 2.0, 1.0])).all('polyline')[0]['points']
+  points = Parsed(curves({'rate': ([0, 1, 2], [0.0, 2.0, 1.0])})).all('polyline')[0]['points']
   x, y = np.array([point.split(',') for point in points.split()], float).T
   assert x[0] < x[1] < x[2]
   assert y[1] < y[2] < y[0]  # Downward, as drawings count.
   with pytest.raises(ValueError, match='at least 1, got 0 and 0'):
-    curve([], [])
+    curves({'rate': ([], [])})
 
 
 # The data.
