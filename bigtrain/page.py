@@ -40,6 +40,7 @@ th, td { padding: .2rem 1rem .2rem 0; text-align: left; vertical-align: top;
 .pictures.plots { grid-template-columns: repeat(auto-fill, minmax(min(100%, 24rem), 1fr)); }
 .plots img { image-rendering: auto; }
 .pictures.wide { grid-template-columns: repeat(auto-fill, minmax(min(100%, 14rem), 1fr)); }
+.wide img { max-height: 11rem; }
 figure { margin: 0; } img { display: block; width: 100%; image-rendering: pixelated; }
 .bars { display: grid; grid-template-columns: auto 1fr auto; gap: .15rem .75rem;
   font-size: .875rem; }

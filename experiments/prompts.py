@@ -29,18 +29,18 @@ def experiment(
   """Returns the experiment; each argument is also a flag."""
   # Data: a name stands for what is said, in any language, so that no sentence is in two parts.
   clips = data.spoken_prompts(seconds=seconds)
+  columns = {key: data.column(clips, key) for key in ('audio', 'label')}
   names = [path.rsplit('/', 1)[-1] for path in data.column(clips, 'path')]
-  sounds, labels = data.column(clips, 'audio'), data.column(clips, 'label')
-  source = data.arrays(features=sounds, label=labels, name=names)
-  parts = data.split_by_document(source, held_out=0.15, test=0.15, key='name')
+  named = data.Arrays({**columns, 'name': names}, clips.about)
+  parts = data.split_by_document(named, held_out=0.15, test=0.15, key='name')
   train, held_out, test = (
-    data.arrays(**{key: data.column(part, key) for key in ('features', 'label')}) for part in parts
+    data.Arrays({key: data.column(part, key) for key in columns}, clips.about) for part in parts
   )
   steps = data.steps(train, batch, epochs=epochs)
   changes = (
-    data.time_shift(800, key='features'),
-    data.random_gain(6.0, key='features'),
-    data.add_noise(15.0, 40.0, key='features'),
+    data.time_shift(800),
+    data.random_gain(6.0),
+    data.add_noise(15.0, 40.0),
   )
 
   # Architecture.
