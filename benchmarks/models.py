@@ -162,7 +162,7 @@ class Torch:
     net = FAMILIES[name].theirs(importlib.import_module('benchmarks.models_torch'))
     self.torch, self.half = torch, side == 'bfloat16'
     self.parameters = sum(p.numel() for p in net.parameters())
-    self.net = torch.compile(net) if side == 'compiled' else net
+    self.net = torch.compile(net, dynamic=False) if side == 'compiled' else net
     self.optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
     given, label = records(name, FAMILIES[name].batch).values()
     self.given, self.label = torch.from_numpy(given.copy()), torch.from_numpy(label).long().view(-1)
