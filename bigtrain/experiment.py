@@ -123,6 +123,8 @@ class Experiment:
       (stochastic weight averaging, Izmailov et al. 2018); None is off. After the last step
       BatchNorm's statistics are taken anew.
     norms: Whether the journal has the norms of gradients, updates and parameters of each layer.
+    noise_scale: Steps between measurements of the gradient noise scale (McCandlish et al. 2018),
+      each of which costs one more gradient; 0 is never.
     seed: Decides initialisation and every random number of training.
   """
 
@@ -141,6 +143,7 @@ class Experiment:
   param_dtype: str | None = None
   swa_start: int | None = None
   norms: bool = False
+  noise_scale: int = 0
   seed: int = 0
 
   def __post_init__(self):
@@ -153,6 +156,8 @@ class Experiment:
         f'a batch of {self.data.batch} does not divide into {self.accumulate} microbatches: '
         f'choose accumulate among the divisors of {self.data.batch}'
       )
+    if self.noise_scale < 0:
+      raise ValueError(f'noise_scale counts steps, or is 0 for never, got {self.noise_scale}')
     if self.param_dtype not in (None, 'float32', 'bfloat16'):
       raise ValueError(f"param_dtype must be 'float32' or 'bfloat16', got {self.param_dtype!r}")
     if not 0 <= self.ema < 1:

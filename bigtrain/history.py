@@ -119,7 +119,9 @@ class History:
 
   def _log(self, step: int) -> None:
     self._step_seconds, speed = self._meter.read()
-    means = {key: float(mean.value) for key, mean in self._sums.items()}
+    # What isn't measured at every step may not have been measured at all.
+    seen = {key: mean for key, mean in self._sums.items() if mean.weight or key == 'loss'}
+    means = {key: float(mean.value) for key, mean in seen.items()}
     self._sums = {}
     if skipped := self.health.take_skipped():
       means['skipped'] = float(skipped)

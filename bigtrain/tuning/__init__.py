@@ -4,7 +4,8 @@ schedules: learning rates over time. optimizers: how a gradient becomes an updat
 them; curvature: SOAP and Sophia; wrappers: SAM, schedule-free, states of low precision. gradients:
 what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which Muon needs.
 layerwise: rates and beginnings by depth. comparisons: intervals and p-values of paired runs.
-spaces: what a knob may be in a search. scaling: from the losses of small runs to a large one's.
+noise_scales: from which batch size
+on more examples a step are wasted. spaces: what a knob may be in a search. scaling: from the losses of small runs to a large one's.
 """
 
 from etils import epy as _epy
@@ -28,6 +29,9 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.gradients import penalty as penalty
   from bigtrain.tuning.layerwise import layer_decay as layer_decay
   from bigtrain.tuning.layerwise import unfreeze_gradually as unfreeze_gradually
+  from bigtrain.tuning.noise_scales import batch_costs as batch_costs
+  from bigtrain.tuning.noise_scales import critical_batch as critical_batch
+  from bigtrain.tuning.noise_scales import noise_terms as noise_terms
   from bigtrain.tuning.optimizers import adamw as adamw
   from bigtrain.tuning.optimizers import muon as muon
   from bigtrain.tuning.optimizers import sgd as sgd
