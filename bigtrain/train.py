@@ -214,7 +214,8 @@ def fit(
 
   def history_from(step: int) -> History:
     ahead = position['step'] - step
-    return History(journal, bar, program.meter(), log_every, ahead, patience)
+    fresh = step == 0 and experiment.start is None
+    return History(journal, bar, program.meter(), log_every, ahead, patience, fresh)
 
   def due() -> list[str]:
     return [n for n, e in experiment.evals.items() if e.every and step % e.every == 0]

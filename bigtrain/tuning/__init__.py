@@ -3,9 +3,10 @@
 schedules: learning rates over time. optimizers: how a gradient becomes an update; adaptive: more of
 them; curvature: SOAP and Sophia; wrappers: SAM, schedule-free, states of low precision. gradients:
 what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which Muon needs.
-layerwise: rates and beginnings by depth. comparisons: intervals and p-values of paired runs.
-noise_scales: from which batch size
-on more examples a step are wasted. spaces: what a knob may be in a search. scaling: from the losses of small runs to a large one's.
+layerwise: rates and beginnings by depth. noise_scales: from which batch size on more examples a
+step are wasted. range_tests: a run at a rate that rises, read. comparisons: intervals and p-values
+of paired runs. spaces: what a knob may be in a search. scaling: from the losses of small runs to a
+large one's.
 """
 
 from etils import epy as _epy
@@ -38,6 +39,9 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.orthogonal import JORDAN as JORDAN
   from bigtrain.tuning.orthogonal import orthogonalize as orthogonalize
   from bigtrain.tuning.orthogonal import polar_express as polar_express
+  from bigtrain.tuning.range_tests import RangeTest as RangeTest
+  from bigtrain.tuning.range_tests import has_exploded as has_exploded
+  from bigtrain.tuning.range_tests import read_range as read_range
   from bigtrain.tuning.scaling import Cost as Cost
   from bigtrain.tuning.scaling import ScalingLaw as ScalingLaw
   from bigtrain.tuning.scaling import fit_scaling_law as fit_scaling_law
