@@ -111,6 +111,8 @@ class Experiment:
     evals: Evaluations by name ('held_out', 'test').
     partition: How arrays are laid over the mesh; None is `compute.fsdp`.
     accumulate: Microbatches a step: gradients are summed over this many shares of the batch.
+    initial: Maps fresh parameters to those that training begins with, within the compiled
+      initialisation, such as `tuning.mup(...).initial`; None leaves them.
     start: Replaces parameters before the first step, such as `iteration.warm_start(RUN)`; None
       trains what the model was initialised with. A run that goes on has parameters of its own.
     trainable: A regular expression that matches the whole path of each parameter to train, such as
@@ -137,6 +139,7 @@ class Experiment:
   evals: Mapping[str, Eval] = dataclasses.field(default_factory=dict)
   partition: Partition | None = None
   accumulate: int = 1
+  initial: Callable[[Any], Any] | None = None
   start: Start | None = None
   trainable: str | None = None
   ema: float = 0.0

@@ -4,9 +4,9 @@ schedules: learning rates over time. optimizers: how a gradient becomes an updat
 them; curvature: SOAP and Sophia; wrappers: SAM, schedule-free, states of low precision. gradients:
 what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which Muon needs.
 layerwise: rates and beginnings by depth. noise_scales: from which batch size on more examples a
-step are wasted. range_tests: a run at a rate that rises, read. comparisons: intervals and p-values
-of paired runs. spaces: what a knob may be in a search. scaling: from the losses of small runs to a
-large one's.
+step are wasted. range_tests: a run at a rate that rises, read. widths: muP, for settings that hold
+at any width. comparisons: intervals and p-values of paired runs. spaces: what a knob may be in a
+search. scaling: from the losses of small runs to a large one's.
 """
 
 from etils import epy as _epy
@@ -61,6 +61,8 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.spaces import integers as integers
   from bigtrain.tuning.spaces import log as log
   from bigtrain.tuning.spaces import uniform as uniform
+  from bigtrain.tuning.widths import MuP as MuP
+  from bigtrain.tuning.widths import mup as mup
   from bigtrain.tuning.wrappers import low_precision as low_precision
   from bigtrain.tuning.wrappers import sam as sam
   from bigtrain.tuning.wrappers import schedule_free as schedule_free
