@@ -111,6 +111,8 @@ class Experiment:
     evals: Evaluations by name ('held_out', 'test').
     partition: How arrays are laid over the mesh; None is `compute.fsdp`.
     accumulate: Microbatches a step: gradients are summed over this many shares of the batch.
+    initial: Maps fresh parameters to those that training begins with, within the compiled
+      initialisation, such as `tuning.mup(...).initial`; None leaves them.
     start: Replaces parameters before the first step, such as `iteration.warm_start(RUN)`; None
       trains what the model was initialised with. A run that goes on has parameters of its own.
     trainable: A regular expression that matches the whole path of each parameter to train, such as
@@ -123,6 +125,8 @@ class Experiment:
       (stochastic weight averaging, Izmailov et al. 2018); None is off. After the last step
       BatchNorm's statistics are taken anew.
     norms: Whether the journal has the norms of gradients, updates and parameters of each layer.
+    noise_scale: Steps between measurements of the gradient noise scale (McCandlish et al. 2018),
+      each of which costs one more gradient; 0 is never.
     seed: Decides initialisation and every random number of training.
   """
 
@@ -135,12 +139,14 @@ class Experiment:
   evals: Mapping[str, Eval] = dataclasses.field(default_factory=dict)
   partition: Partition | None = None
   accumulate: int = 1
+  initial: Callable[[Any], Any] | None = None
   start: Start | None = None
   trainable: str | None = None
   ema: float = 0.0
   param_dtype: str | None = None
   swa_start: int | None = None
   norms: bool = False
+  noise_scale: int = 0
   seed: int = 0
 
   def __post_init__(self):
@@ -153,6 +159,8 @@ class Experiment:
         f'a batch of {self.data.batch} does not divide into {self.accumulate} microbatches: '
         f'choose accumulate among the divisors of {self.data.batch}'
       )
+    if self.noise_scale < 0:
+      raise ValueError(f'noise_scale counts steps, or is 0 for never, got {self.noise_scale}')
     if self.param_dtype not in (None, 'float32', 'bfloat16'):
       raise ValueError(f"param_dtype must be 'float32' or 'bfloat16', got {self.param_dtype!r}")
     if not 0 <= self.ema < 1:

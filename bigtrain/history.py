@@ -20,6 +20,7 @@ from bigtrain.evaluation import Mean
 from bigtrain.health import Health
 from bigtrain.journal import Journal, Meter
 from bigtrain.progress import Progress
+from bigtrain.rate_guard import RateGuard
 
 _QUEUED = 2  # Dispatches behind the one that is waited for.
 
@@ -34,6 +35,7 @@ class History:
     log_every: Steps between entries; the last step has one too.
     ahead: Batches that the data is ahead of the step: left out on purpose.
     patience: Of evaluations by name, as `Eval.patience`; earlier losses are the journal's.
+    fresh: Whether its first step is that of a model which knows nothing.
   """
 
   def __init__(
@@ -44,12 +46,14 @@ class History:
     log_every: int,
     ahead: int = 0,
     patience: Mapping[str, int] | None = None,
+    fresh: bool = False,
   ):
     self._journal, self._progress, self._meter = journal, progress, meter
     self._log_every = log_every
     self._pending: deque[tuple[int, int, Mapping[str, Mean]]] = deque()
     self._sums: dict[str, Mean] = {}
     self.health = Health(ahead)
+    self._guard = RateGuard(fresh)
     self._step_seconds = 0.0  # Between the last two entries; 0 before the first.
     self._patience = patience or {}
     self._losses = {name: journal.column(f'{name}/loss') for name in self._patience}
@@ -111,6 +115,9 @@ class History:
     losses = rows['loss'][0] / np.maximum(rows['loss'][1], 1e-30)
     for line in self.health.see(step - count + 1, losses, rows['grad_norm'][0]):
       self._progress.say(line)
+    rates = rows['learning_rate'][0][good] if 'learning_rate' in rows else []
+    if said := self._guard.see(step, losses[good].tolist(), max(rates, default=None)):
+      self._progress.say(said)
     for key, (total, weight) in rows.items():
       mean = type(fetched[key])(total[good].sum(), weight[good].sum(dtype=float))
       self._sums[key] = self._sums[key] + mean if key in self._sums else mean
@@ -119,7 +126,9 @@ class History:
 
   def _log(self, step: int) -> None:
     self._step_seconds, speed = self._meter.read()
-    means = {key: float(mean.value) for key, mean in self._sums.items()}
+    # What isn't measured at every step may not have been measured at all.
+    seen = {key: mean for key, mean in self._sums.items() if mean.weight or key == 'loss'}
+    means = {key: float(mean.value) for key, mean in seen.items()}
     self._sums = {}
     if skipped := self.health.take_skipped():
       means['skipped'] = float(skipped)

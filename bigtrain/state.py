@@ -79,7 +79,10 @@ def init(experiment: Experiment, batch: Batch) -> TrainState:
   if 'loss' not in means:
     raise ValueError(f"the objective returned {sorted(means)}, without a 'loss' to minimise")
   model_state = traverse.unflatten_dict(made)
-  return begin(experiment, model_state.pop('params', {}), model_state)
+  params = model_state.pop('params', {})
+  return begin(
+    experiment, experiment.initial(params) if experiment.initial else params, model_state
+  )
 
 
 def begin(experiment: Experiment, params: Any, model_state: Any) -> TrainState:

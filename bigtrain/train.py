@@ -23,6 +23,7 @@ import optax
 
 from bigtrain import compute, lineage
 from bigtrain.evaluation import Mean
+from bigtrain.gradient_noise import noise_means
 from bigtrain.health import Diverged
 from bigtrain.history import History
 from bigtrain.iteration import Checkpoints
@@ -88,6 +89,9 @@ def train_step(
     return grads, means, model_state
 
   grads, means, model_state = gradients(trained)
+  if experiment.noise_scale:
+    of_part = functools.partial(gradient, trained, state.model_state)
+    means |= noise_means(experiment, of_part, batch, state.step, key)
   # SAM and Sophia look at the gradient elsewhere too: of the same batch, with the same noise.
   optimizer = optax.with_extra_args_support(experiment.optimizer)
   updates, opt_state = optimizer.update(
@@ -210,7 +214,8 @@ def fit(
 
   def history_from(step: int) -> History:
     ahead = position['step'] - step
-    return History(journal, bar, program.meter(), log_every, ahead, patience)
+    fresh = step == 0 and experiment.start is None
+    return History(journal, bar, program.meter(), log_every, ahead, patience, fresh)
 
   def due() -> list[str]:
     return [n for n, e in experiment.evals.items() if e.every and step % e.every == 0]

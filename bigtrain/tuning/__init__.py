@@ -3,8 +3,10 @@
 schedules: learning rates over time. optimizers: how a gradient becomes an update; adaptive: more of
 them; curvature: SOAP and Sophia; wrappers: SAM, schedule-free, states of low precision. gradients:
 what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which Muon needs.
-layerwise: rates and beginnings by depth. comparisons: intervals and p-values of paired runs.
-spaces: what a knob may be in a search. scaling: from the losses of small runs to a large one's.
+layerwise: rates and beginnings by depth. noise_scales: from which batch size on more examples a
+step are wasted. range_tests: a run at a rate that rises, read. widths: muP, for settings that hold
+at any width. comparisons: intervals and p-values of paired runs. spaces: what a knob may be in a
+search. scaling: from the losses of small runs to a large one's.
 """
 
 from etils import epy as _epy
@@ -28,12 +30,18 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.gradients import penalty as penalty
   from bigtrain.tuning.layerwise import layer_decay as layer_decay
   from bigtrain.tuning.layerwise import unfreeze_gradually as unfreeze_gradually
+  from bigtrain.tuning.noise_scales import batch_costs as batch_costs
+  from bigtrain.tuning.noise_scales import critical_batch as critical_batch
+  from bigtrain.tuning.noise_scales import noise_terms as noise_terms
   from bigtrain.tuning.optimizers import adamw as adamw
   from bigtrain.tuning.optimizers import muon as muon
   from bigtrain.tuning.optimizers import sgd as sgd
   from bigtrain.tuning.orthogonal import JORDAN as JORDAN
   from bigtrain.tuning.orthogonal import orthogonalize as orthogonalize
   from bigtrain.tuning.orthogonal import polar_express as polar_express
+  from bigtrain.tuning.range_tests import RangeTest as RangeTest
+  from bigtrain.tuning.range_tests import has_exploded as has_exploded
+  from bigtrain.tuning.range_tests import read_range as read_range
   from bigtrain.tuning.scaling import Cost as Cost
   from bigtrain.tuning.scaling import ScalingLaw as ScalingLaw
   from bigtrain.tuning.scaling import fit_scaling_law as fit_scaling_law
@@ -53,6 +61,8 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.spaces import integers as integers
   from bigtrain.tuning.spaces import log as log
   from bigtrain.tuning.spaces import uniform as uniform
+  from bigtrain.tuning.widths import MuP as MuP
+  from bigtrain.tuning.widths import mup as mup
   from bigtrain.tuning.wrappers import low_precision as low_precision
   from bigtrain.tuning.wrappers import sam as sam
   from bigtrain.tuning.wrappers import schedule_free as schedule_free

@@ -75,7 +75,7 @@ def muon(
     optax.scale_by_learning_rate(rate),
   )
   rest = adamw(rate, decay=decay, clip=None, b1=b1, b2=b2)
-  return clipped(optax.partition({'inside': inside, 'rest': rest}, _labels), clip)
+  return clipped(optax.partition({'inside': inside, 'rest': rest}, muon_labels), clip)
 
 
 def clipped(step: optax.GradientTransformation, clip: float | None) -> optax.GradientTransformation:
@@ -100,7 +100,9 @@ def matrices(params: Any) -> Any:
   return jax.tree_util.tree_map_with_path(lambda path, p: axes_of_one(path, p) >= 2, params)
 
 
-def _labels(params: Any) -> Any:
+def muon_labels(params: Any) -> Any:
+  """Returns 'inside' for the parameters that Muon takes, and 'rest' for AdamW's."""
+
   def label(path, leaf) -> str:
     name = jax.tree_util.keystr(path)
     few = axes_of_one(path, leaf) < 2 or min(leaf.shape[-2:]) < 8

@@ -30,6 +30,7 @@ def train(
   hang_after: float = 1800.0,  # Seconds a batch or device may take; twice that ends it. 0: ever.
   leaks: Literal['warn', 'refuse', 'off'] = 'warn',  # Of records both trained on and evaluated.
   norms: bool = False,  # The journal has each layer's norms of gradients, updates and parameters.
+  noise_scale: int = 0,  # Steps between measurements of the gradient noise scale; 0 is never.
   profile: str = '',  # STEP:COUNT traces so many steps of this start, for XProf or Perfetto.
   progress: Literal['auto', 'off'] = 'auto',  # The live line on a terminal, log lines elsewhere.
   trackers: tuple[str, ...] = ('tensorboard',),  # Also wandb, mlflow and trackio, if installed.
@@ -45,6 +46,7 @@ def train(
   from bigtrain.attempts import attempt
   from bigtrain.checks import check_save_every
   from bigtrain.goodput import line
+  from bigtrain.gradient_noise import noise_said
   from bigtrain.journal import table
   from bigtrain.next_steps import next_commands
   from bigtrain.trackers import check
@@ -60,7 +62,11 @@ def train(
   elif init_keep or init_rename:
     raise ValueError('--init_keep and --init_rename are rules for --init: name a run there')
   program, run = attempt(
-    dataclasses.replace(experiment, norms=norms or experiment.norms),
+    dataclasses.replace(
+      experiment,
+      norms=norms or experiment.norms,
+      noise_scale=noise_scale or experiment.noise_scale,
+    ),
     workdir,
     record,
     mesh=mesh,
@@ -83,6 +89,8 @@ def train(
       early = f' of {experiment.steps}, out of patience' if run.step < experiment.steps else ''
       print(f'Done at step {run.step}{early}: {workdir}')
       print(table(run.results))
+      if said := noise_said(workdir, experiment.data.batch):
+        print(said)
       if record is not None:
         writes = isinstance(experiment.model, architecture.DecoderLM)
         print('\n'.join(['Next:', *next_commands(record, run.results, writes=writes)]))

@@ -46,6 +46,7 @@ def tune(
   seeds: int = 5,  # Fresh seeds of the re-runs.
   storage: str = '',  # A database for many machines, such as mysql://...; empty is in the workdir.
   level: float = 0.95,  # Of the interval.
+  range_test: bool = False,  # No search: one short run at a rising rate, range.png, a first guess.
 ) -> Tuned:
   """Searches the file's SPACE for the best knobs, and re-runs these with fresh seeds."""
   import numpy as np
@@ -59,6 +60,8 @@ def tune(
   from bigtrain.trials import Trials
   from bigtrain.verdict import lines
 
+  if range_test:
+    return _range(build, workdir)
   if trials < 1 or seeds < 2:
     raise ValueError(f'a search takes at least --trials=1 and --seeds=2, got {trials} and {seeds}')
   check_folder(workdir)
@@ -120,3 +123,24 @@ def tune(
     print(line)
   print(f'{flags}To use them: --flagfile={path}')
   return Tuned(knobs, values['best'], mean, spans['best'], warnings)
+
+
+def _range(build: Build, workdir: str) -> Tuned:
+  """Makes the range test, draws it, and says what it suggests."""
+  from bigtrain.folders import check_folder
+  from bigtrain.rising_rate import draw_range, peak_of, range_said, range_test
+
+  check_folder(workdir)
+  experiment = build()
+  test, peak = range_test(experiment), peak_of(experiment)
+  print(range_said(test, peak))
+  os.makedirs(workdir, exist_ok=True)
+  picture = os.path.join(workdir, 'range.png')
+  draw_range(test).savefig(picture, dpi=120)
+  print(f'The picture: {picture}')
+  if test.suggestion is None or 'lr' not in build.knobs:
+    return Tuned(None)
+  # Where the peak is not the knob itself, it is taken to be in proportion.
+  rate = float(f'{build.knobs["lr"] * test.suggestion / peak:.2g}')
+  print(f'To try it: --lr={rate:g}')
+  return Tuned({'lr': rate})

@@ -1,0 +1,89 @@
+"""Names a learning rate as too high while the loss is still a number.
+
+The sign is that what was learned is lost again, for longer than a spike lasts: a loss that climbs
+is seen by the median of many steps, one that explodes by a few steps in a row.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+_BLOCK = 16  # Steps that a median is taken over.
+_FIRST = 8  # Steps that tell where the loss begins.
+_FEW = 5  # Steps in a row that an explosion lasts at least.
+_LOST = 0.5  # Of what was learned, for a climb.
+_SCALES = 8.0  # Robust standard deviations of the loss, which noise doesn't reach.
+
+
+class RateGuard:
+  """Sees every loss of a run, and speaks once for each time that it goes wrong.
+
+  Args:
+    fresh: Whether the run begins with its first step: then the first losses are those of a model
+      that knows nothing, and a loss well above them means harm.
+  """
+
+  def __init__(self, fresh: bool):
+    self._fresh = fresh
+    self._block: list[float] = []
+    self._last: deque[float] = deque(maxlen=_FEW)
+    self._first: float | None = None  # The median of the first few.
+    self._best, self._spread = np.inf, 0.0  # The lowest median, and the spread around it.
+    self._quiet = False  # It has spoken, and nothing better came since.
+
+  def see(self, step: int, losses: Sequence[float], rate: float | None = None) -> str | None:
+    """Takes finite losses of steps up to `step`, and returns a line for a person, or None.
+
+    Args:
+      step: The last of them.
+      losses: One a step.
+      rate: The learning rate there, if it is stated.
+    """
+    said = None
+    for loss in losses:
+      self._last.append(loss)
+      self._block.append(loss)
+      if self._first is None and len(self._block) == _FIRST:
+        self._first, self._spread = _middle(self._block)
+        self._best = self._first
+      if self._first is None:
+        continue
+      level = self._above(min(self._last), 2.0, 1.0 if self._fresh else 3.0)
+      if len(self._block) == _BLOCK:
+        level = self._close() or level
+      if level is not None and not self._quiet:
+        self._quiet = True
+        at = '' if rate is None else f', {rate:.3g},'
+        said = (
+          f'step {step}: the loss went up to {level:.4g} and stays there, after {self._best:.4g}: '
+          f'the learning rate{at} is too high, or the data have changed. Lower it, or lengthen its '
+          'warm-up'
+        )
+    return said
+
+  def _above(self, level: float, lost: float, of_level: float) -> float | None:
+    assert self._first is not None
+    most = max(
+      lost * (self._first - self._best),
+      _SCALES * self._spread,
+      of_level * abs(self._first if self._fresh else self._best),
+    )
+    return level if level > self._best + most else None
+
+  def _close(self) -> float | None:
+    """Ends a block of steps, and returns its median where that is too high."""
+    median, spread = _middle(self._block)
+    self._block = []
+    high = self._above(median, _LOST, 0.25 if self._fresh else 1.0)
+    if median < self._best:
+      self._best, self._spread, self._quiet = median, spread, False
+    return high
+
+
+def _middle(losses: Sequence[float]) -> tuple[float, float]:
+  """Returns the median, and the standard deviation that a normal's median deviation tells of."""
+  median = float(np.median(losses))
+  return median, 1.4826 * float(np.median(np.abs(np.array(losses) - median)))
