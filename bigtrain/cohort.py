@@ -24,6 +24,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from bigtrain.evaluation import Mean
 from bigtrain.lifting import Lifted
+from bigtrain.state import started
 from bigtrain.traces import Traces
 
 if TYPE_CHECKING:
@@ -158,6 +159,10 @@ class Cohort:
       begin, lifted = self._program('init', members, len(full), False)
       example = [{k: np.zeros(*x) for k, x in m.experiment.data.spec.items()} for m in full]
       states = begin(self._constants(lifted, 'init', full), (seeds, _stack(example)))
+      if any(m.experiment.start is not None for m in members):
+        rows = [jax.tree.map(operator.itemgetter(i), states) for i in range(len(members))]
+        rows = [started(m.experiment, row) for m, row in zip(members, rows, strict=True)]
+        states = self._place(_stack(_filled(rows, len(full))))
       for member in members:
         member.iterator = member.experiment.data.iterator()
     else:

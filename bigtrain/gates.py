@@ -18,7 +18,7 @@ import numpy as np
 from bigtrain.cohort import Cohort
 from bigtrain.leaks import find_leaks
 from bigtrain.program import eval_step
-from bigtrain.state import bind, init
+from bigtrain.state import bind, init, started
 
 if TYPE_CHECKING:
   from bigtrain.experiment import Experiment
@@ -61,6 +61,8 @@ def leak(experiment: Experiment) -> Gate:
 def first_loss(experiment: Experiment) -> Gate:
   """Compares the loss before training with that of a uniform guess among the classes."""
   name = 'the first loss is that of a uniform guess'
+  if experiment.start is not None:
+    return Gate(name, None, 'the run begins with what another has learned')
   batch = experiment.data[0]
   state = jax.jit(functools.partial(init, experiment))(batch)
   classes = []
@@ -117,7 +119,7 @@ def one_batch(experiment: Experiment, cohort: Cohort, steps: int = 200) -> Gate:
     weight = np.ones(experiment.data.batch, np.float32)
     evaluation = dataclasses.replace(evals[0], evaluator=None)
     step = jax.jit(functools.partial(eval_step, alone, evaluation))
-    state = jax.jit(functools.partial(init, alone))(first)
+    state = started(alone, jax.jit(functools.partial(init, alone))(first))
     held = {'weight': weight, **first}
     before, after = (
       float(step(s.params, s.model_state, held)[0]['loss'].value) for s in (state, member.state)

@@ -101,6 +101,13 @@ def begin(experiment: Experiment, params: Any, model_state: Any) -> TrainState:
   )
 
 
+def started(experiment: Experiment, state: TrainState) -> TrainState:
+  """Returns the state of `init` as `Experiment.start` changes it; on one device."""
+  if experiment.start is None:
+    return state
+  return begin(experiment, *experiment.start(state.params, state.model_state))
+
+
 def split(experiment: Experiment, params: Any) -> tuple[Any, Any]:
   """Returns the parameters that are trained, and those that are not: trees without the others.
 

@@ -31,8 +31,6 @@ class Traces:
   """
 
   def __init__(self, experiment: Experiment):
-    if experiment.start is not None:
-      raise ValueError('runs side by side begin from their seeds, not from start=: leave it out')
     self.model = experiment.model
     example = shapes_of(experiment.data)
     seed = jax.ShapeDtypeStruct((), jnp.int32)

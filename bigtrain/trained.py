@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import flax.traverse_util as traverse
@@ -49,3 +50,13 @@ def variables(experiment: Experiment, workdir: str, step: int = 0) -> dict[str, 
       'have: name the run that this experiment trained'
     )
   return traverse.unflatten_dict(found, sep='/')
+
+
+def alone(model: Any) -> tuple[Any, Callable[[dict[str, Any]], dict[str, Any]]]:
+  """Returns the model that others can use, and what makes its variables of the trained one's.
+
+  Of adapters it is the model that they stand beside, into which they are added; of a student with
+  teachers the student. Any other model is itself.
+  """
+  unwrap = getattr(model, 'alone', None)
+  return (model, lambda variables: variables) if unwrap is None else unwrap()

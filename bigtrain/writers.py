@@ -56,7 +56,7 @@ class Writer:
     ids = np.array([*begin, *tokenizer.encode(prompt)], np.int32)
     if not len(ids):
       raise ValueError('this tokenizer has no token that begins a text: give --prompt')
-    model: Any = experiment.model
+    model, _ = trained.alone(experiment.model)
     if getattr(model, 'position', '') == 'learned' and len(ids) + tokens > model.length:
       cure = f'lower --tokens={tokens} to {model.length - len(ids)} or less'
       if len(ids) >= model.length:
@@ -80,7 +80,8 @@ class Writer:
     """
     # One text cannot be spread: a mesh must not ask it to.
     devices = compute.make_mesh(mesh, 0, None if mesh else jax.devices()[:1])
-    variables = trained.variables(experiment, workdir, step)
+    _, own = trained.alone(experiment.model)
+    variables = own(trained.variables(experiment, workdir, step))
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), variables)
     shardings = (experiment.partition or compute.fsdp)(devices, shapes)
     over = compute.batch_sharding(devices)

@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 import toys
 from test_generate import language
-from toys import check_sentence
+from toys import check_sentence, initialised
 
-from bigtrain import data, evaluation, iteration, launch, trained
+from bigtrain import architecture, data, evaluation, iteration, launch, trained
 from bigtrain.forward import forward
+from bigtrain.program import Program
+from bigtrain.train import fit
 from bigtrain.verbs.export import export as verb
+from bigtrain.verbs.generate import generate
 
 TOKENS = np.random.default_rng(0).integers(1, 256, (3, 16)).astype(np.int32)
 
@@ -66,6 +69,35 @@ def test_other_libraries_compute_the_same_and_make_the_same_tokens(run, logits):
   tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
   assert tokenizer.encode('naïve') == data.Bytes().encode('naïve').tolist()
   assert tokenizer.eos_token_id == model.config.eos_token_id == 0
+
+
+@pytest.mark.parametrize('kind', ['adapters', 'student'])
+def test_adapters_are_merged_and_a_student_goes_alone(run, kind, tmp_path):
+  net = language().model
+  if kind == 'adapters':
+    changes = dict(
+      model=iteration.LoRA(net, targets='block_0/.*', rank=2, int8='block_0/feed/.*'),
+      start=iteration.warm_start(run),
+      trainable='lora/.*',
+    )
+  else:
+    changes = dict(
+      model=iteration.Taught(net, (net.clone(),)),
+      start=iteration.teachers_from(run),
+      trainable=iteration.STUDENT,
+      objective=evaluation.taught,
+    )
+  experiment = dataclasses.replace(language(), evals={}, **changes)
+  workdir = str(tmp_path / 'run')
+  state = fit(Program(experiment), workdir, progress=False).state
+  want = experiment.model.apply({'params': state.params}, TOKENS, train=False)
+  folder = verb(experiment, workdir=workdir)
+  kind, family = architecture.family_of(net)
+  source = iteration.published(folder, family, TOKENS)
+  params, _ = iteration.warm_start(source)(initialised(net, TOKENS)['params'], {})
+  np.testing.assert_allclose(net.apply({'params': params}, TOKENS, train=False), want, atol=1e-5)
+  (text,) = generate(experiment, workdir=workdir, prompt='def ', tokens=5, temperature=0.0)
+  assert text
 
 
 def test_a_fresh_process_runs_it_without_the_code_of_the_model(run, logits, tmp_path):

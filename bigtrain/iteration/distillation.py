@@ -48,6 +48,14 @@ class Taught(nn.Module):
     """Maps what the student maps."""
     return self.student(*args, train=train, **kwargs)
 
+  def alone(self) -> tuple[nn.Module, Callable[[dict[str, Any]], dict[str, Any]]]:
+    """Returns the student, and what picks its variables out of these."""
+
+    def own(variables: dict[str, Any]) -> dict[str, Any]:
+      return {name: tree['student'] for name, tree in variables.items() if 'student' in tree}
+
+    return self.student, own
+
   def teach(self, *args: Any, train: bool, **kwargs: Any) -> jax.Array:
     """Returns the mean of the teachers' logits: the geometric mean of their probabilities.
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -177,6 +177,10 @@ class LoRA:
       self._sums(params),
       is_leaf=lambda x: isinstance(x, Sum),
     )
+
+  def alone(self) -> tuple[nn.Module, Callable[[dict[str, Any]], dict[str, Any]]]:
+    """Returns the model, and what maps variables with adapters to its own, as `merge` does."""
+    return self.model, lambda variables: {**variables, 'params': self.merge(variables['params'])}
 
   def _sums(self, params: Mapping[str, Any], lora: bool = True) -> dict[str, Any]:
     """Returns the model's parameters, with a Sum wherever something was added or rounded."""

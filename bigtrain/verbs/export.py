@@ -26,37 +26,41 @@ def export(
   weights: Literal['beside', 'inside'] = 'beside',  # Of stablehlo: an argument, or constants.
 ) -> str:
   """Writes a trained model for Hugging Face's libraries, or as StableHLO, with a model card."""
+  import dataclasses
   import json
 
   import jax
 
-  from bigtrain import architecture, iteration
+  from bigtrain import architecture, iteration, trained
   from bigtrain.card import card
   from bigtrain.folders import replacing
   from bigtrain.forward import forward
 
   folder = out or f'{workdir}/export-{to}'
+  model, own = trained.alone(experiment.model)
   with replacing(folder, marker=_MARKER, overwrite=overwrite) as part:
     about: dict[str, Any] = {'to': to}
     if to == 'hugging_face':
       try:
-        kind, family = architecture.family_of(experiment.model)
+        kind, family = architecture.family_of(model)
       except ValueError as error:
         raise ValueError(f'{error}. --to=stablehlo takes any model') from None
       step, variables = _read(experiment, workdir, step)
+      variables = own(variables)
       tokenizer, files = _tokenizer(experiment)
-      config = family.to_config(experiment.model)
+      config = family.to_config(model)
       if tokenizer is not None:
         config['eos_token_id'] = tokenizer.end
-      names = family.names(experiment.model)
+      names = family.names(model)
       iteration.export_hugging_face(str(part), names, variables, config)
       for name, content in files.items():
         (part / name).write_bytes(content)
       use, library = _transformers(config['architectures'][0], bool(files)), 'transformers'
       about['model_type'] = kind
     else:
-      called = forward(experiment)
+      called = forward(dataclasses.replace(experiment, model=model))
       step, variables = _read(experiment, workdir, step)
+      variables = own(variables)
       outputs = iteration.export_stablehlo(
         str(part), called.function, variables, called.inputs,
         platforms=platforms, batch=examples, weights=weights,

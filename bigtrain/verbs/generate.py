@@ -36,10 +36,11 @@ def generate(
   import numpy as np
   from etils import epath
 
-  from bigtrain import architecture, iteration
+  from bigtrain import architecture, iteration, trained
   from bigtrain.writers import Writer, texts_file
 
-  architecture.cached_decode(experiment.model)  # Refuses what cannot write, before all else.
+  # Refuses what cannot write, before all else.
+  architecture.cached_decode(trained.alone(experiment.model)[0])
   if tokens < 1 or samples < 1 or beams < 0:
     raise ValueError(
       f'--tokens and --samples must be at least 1, and --beams 0 or more, got {tokens}, {samples} '
