@@ -51,6 +51,7 @@ class History:
     self._sums: dict[str, Mean] = {}
     self.health = Health(ahead)
     self._step_seconds = 0.0  # Between the last two entries; 0 before the first.
+    self._slow: dict[int, str] = {}
     self._patience = patience or {}
     self._losses = {name: journal.column(f'{name}/loss') for name in self._patience}
 
@@ -102,7 +103,8 @@ class History:
   def _fetch(self) -> None:
     step, count, means = self._pending.popleft()
     # Steps of a dispatch are stacked; a single one is not.
-    fetched = jax.device_get(dict(means))
+    with self._meter.blocked():
+      fetched = jax.device_get(dict(means))
     rows = {
       key: (np.atleast_1d(mean.total)[:count].astype(float), np.atleast_1d(mean.weight)[:count])
       for key, mean in fetched.items()
@@ -119,6 +121,11 @@ class History:
 
   def _log(self, step: int) -> None:
     self._step_seconds, speed = self._meter.read()
+    with self._meter.blocked():
+      slow = compute.slow_hosts(self._meter.own, self._step_seconds)
+    for host in slow.keys() - self._slow.keys():  # Again only after it was well.
+      self._progress.say(slow[host])
+    self._slow = slow
     means = {key: float(mean.value) for key, mean in self._sums.items()}
     self._sums = {}
     if skipped := self.health.take_skipped():

@@ -162,7 +162,12 @@ class Meter:
     flops: Of one step over all devices.
     peak: FLOP/s of all devices together; None where it is unknown.
     goodput: Told of waiting and evaluation, and read with the rest; None keeps none.
+
+  Attributes:
+    own: Seconds of a step that this host spent on its own, not waiting; as of the last reading.
   """
+
+  own = 0.0
 
   def __init__(
     self,
@@ -177,6 +182,7 @@ class Meter:
 
   def _reset(self) -> None:
     self._start, self._steps, self._wait = time.monotonic(), 0, 0.0
+    self._blocked = 0.0
 
   def add(self, steps: int) -> None:
     """Counts steps."""
@@ -187,6 +193,13 @@ class Meter:
     self._wait += seconds
     if self._goodput:
       self._goodput.spent('data', seconds)
+
+  @contextmanager
+  def blocked(self) -> Iterator[None]:
+    """Around a wait for the device, or for other hosts."""
+    before = time.monotonic()
+    yield
+    self._blocked += time.monotonic() - before
 
   @contextmanager
   def paused(self) -> Iterator[None]:
@@ -200,6 +213,7 @@ class Meter:
     """Returns the seconds of a step and the figures since the last reading, and starts anew."""
     seconds = max(time.monotonic() - self._start, 1e-9)
     step = seconds / max(self._steps, 1)
+    self.own = max(0.0, step - self._blocked / max(self._steps, 1))
     figures = {'examples_per_second': self._batch / step, 'data_wait': self._wait / seconds}
     if self._peak and self._flops:
       figures['mfu'] = self._flops / step / self._peak
