@@ -60,8 +60,10 @@ class History:
     """Around the reading of data: the device waited for it if it ran out of work meanwhile."""
     before = time.monotonic()
     yield
+    spent = time.monotonic() - before
+    self._meter.loaded(spent)
     if self._pending and jax.tree.leaves(self._pending[-1][2])[0].is_ready():
-      self._meter.wait(time.monotonic() - before)
+      self._meter.wait(spent)
 
   def add(self, step: int, count: int, means: Mapping[str, Mean]) -> None:
     """Queues the Means of the `count` steps that end at `step`; fetches the oldest in the queue.
@@ -103,8 +105,7 @@ class History:
   def _fetch(self) -> None:
     step, count, means = self._pending.popleft()
     # Steps of a dispatch are stacked; a single one is not.
-    with self._meter.blocked():
-      fetched = jax.device_get(dict(means))
+    fetched = jax.device_get(dict(means))
     rows = {
       key: (np.atleast_1d(mean.total)[:count].astype(float), np.atleast_1d(mean.weight)[:count])
       for key, mean in fetched.items()
@@ -121,8 +122,7 @@ class History:
 
   def _log(self, step: int) -> None:
     self._step_seconds, speed = self._meter.read()
-    with self._meter.blocked():
-      slow = compute.slow_hosts(self._meter.own, self._step_seconds)
+    slow = compute.slow_hosts(self._meter.loading, self._step_seconds)
     for host in slow.keys() - self._slow.keys():  # Again only after it was well.
       self._progress.say(slow[host])
     self._slow = slow

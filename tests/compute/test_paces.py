@@ -8,7 +8,7 @@ from bigtrain.compute.paces import stragglers
 
 
 @pytest.mark.parametrize(
-  ('own', 'slow'),
+  ('loading', 'slow'),
   [
     ([0.1, 0.1, 0.21], [2]),
     ([0.1, 0.2], [1]),
@@ -18,17 +18,17 @@ from bigtrain.compute.paces import stragglers
     ([0.0, 0.0], []),
   ],
 )
-def test_who_is_slow(own, slow):
-  assert list(stragglers(own, 0.2)) == slow
+def test_who_is_slow(loading, slow):
+  assert list(stragglers(loading, 0.2)) == slow
 
 
 def test_chance_names_nobody_and_twice_as_slow_is_named():
   draws = np.random.default_rng(0)
   for _ in range(1000):
-    own = draws.normal(0.05, 0.002, 8)
-    assert stragglers(own.tolist(), 0.2) == {}
-    own[3] *= 2
-    assert list(stragglers(own.tolist(), 0.2)) == [3]
+    loading = draws.normal(0.05, 0.002, 8)
+    assert stragglers(loading.tolist(), 0.2) == {}
+    loading[3] *= 2
+    assert list(stragglers(loading.tolist(), 0.2)) == [3]
 
 
 def test_one_host_asks_nobody():
