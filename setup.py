@@ -52,6 +52,7 @@ setup(
       'hypothesis',
       'ipython',
       'optuna',
+      'pdoc',
       'pyright',
       'pytest',
       'pytest-xdist',

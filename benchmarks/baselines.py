@@ -301,7 +301,9 @@ TASKS = {
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('tasks', nargs='*', metavar='task', help=f'any of {", ".join(TASKS)}')
   tasks = parser.parse_args().tasks or list(TASKS)
   if unknown := set(tasks) - set(TASKS):

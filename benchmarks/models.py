@@ -238,7 +238,9 @@ def measure(family: str, workers: list[Worker], rounds: int) -> None:
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--only', action='append', choices=list(FAMILIES), help='may be repeated')
   parser.add_argument('--rounds', type=int, default=4, help='blocks of steps for each side')
   parser.add_argument('--worker', choices=SIDES, help=argparse.SUPPRESS)

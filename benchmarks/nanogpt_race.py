@@ -210,7 +210,9 @@ def note(others: float) -> str:
 
 
 def main() -> None:
-  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   parser.add_argument('--only', choices=['step', 'race'])
   parser.add_argument('--rounds', type=int, default=8, help='blocks of steps for each side')
   parser.add_argument('--block', type=int, default=50, help='steps in a block')

@@ -7,14 +7,13 @@ as taken when the device has finished the first dispatch, which holds ten steps 
 model. Times are medians.
 """
 
+import argparse
 import os
 import subprocess
 import sys
 import tempfile
 
 import numpy as np
-
-ROUNDS = 5
 
 # Runs the experiment's own command up to the first step. The clock starts with the process, before
 # Python does, so it is read from the system.
@@ -53,8 +52,13 @@ def seconds(cache: str) -> float:
 
 def main() -> None:
   """Prints the table."""
+  flags = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  flags.add_argument('--rounds', type=int, default=5, help='starts of each kind')
+  rounds = flags.parse_args().rounds
   times = []
-  for _ in range(ROUNDS):
+  for _ in range(rounds):
     with tempfile.TemporaryDirectory() as cache:
       times.append((seconds(cache), seconds(cache)))
   print(f'{"cache":6} {"seconds":>8}')

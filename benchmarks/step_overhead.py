@@ -8,6 +8,7 @@ medians. The bare side repeats the compiled step on one placed batch.
 
 from __future__ import annotations
 
+import argparse
 import time
 
 import jax
@@ -17,7 +18,6 @@ from benchmarks.blocks import Loop
 from bigtrain.program import Program
 from experiments import digits, shakespeare, stdlib_lm
 
-ROUNDS = 7
 # With each the steps of a block: a multiple of log_every, so that a dispatch ends with each block.
 CASES = {
   'digits': (200, lambda: digits.experiment()),
@@ -48,12 +48,17 @@ def bare(experiment, steps):
 
 def main() -> None:
   """Prints the table."""
+  flags = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  flags.add_argument('--rounds', type=int, default=7, help='blocks of each side')
+  rounds = flags.parse_args().rounds
   print(f'{"experiment":22} {"bare ms":>9} {"loop ms":>9} {"ratio":>7}')
   for name, (steps, make) in CASES.items():
     loop, block = Loop(make()), bare(make(), steps)
     loop.steps(steps)  # Compiles.
     block()
-    seconds = np.array([(block(), loop.steps(steps)) for _ in range(ROUNDS)])
+    seconds = np.array([(block(), loop.steps(steps)) for _ in range(rounds)])
     ratio = np.median(seconds[:, 1] / seconds[:, 0])
     loop.close()
     step = np.median(seconds, axis=0) / steps * 1e3

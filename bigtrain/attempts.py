@@ -38,6 +38,7 @@ def attempt(
   profile: str = '',
   progress: bool = True,
   trackers: Sequence[str] = ('tensorboard',),
+  check_parameters: bool = False,
 ) -> tuple[Program, Run]:
   """Trains to the end or to a stop, and notes who looked at a test split.
 
@@ -46,7 +47,7 @@ def attempt(
     workdir: Where the run is kept.
     record: What is written of this start, before anything else; None writes nothing of it.
     mesh: Devices by axis, such as 'data:2,fsdp:-1'; empty is all on fsdp.
-    log_every, save_every, hang_after, progress, trackers: As for `fit`.
+    log_every, save_every, hang_after, progress, trackers, check_parameters: As for `fit`.
     leaks: As for `check_leaks`.
     profile: As for `compute.Profile`.
 
@@ -76,6 +77,7 @@ def attempt(
       hang_after=hang_after,
       progress=progress,
       trackers=trackers,
+      check_parameters=check_parameters,
     )
   except jax.errors.JaxRuntimeError as error:
     said = out_of_memory.sentence(error, program, record.knobs if record else ())

@@ -55,6 +55,7 @@ class History:
     self.health = Health(ahead)
     self._guard = RateGuard(fresh)
     self._step_seconds = 0.0  # Between the last two entries; 0 before the first.
+    self._slow: dict[int, str] = {}
     self._patience = patience or {}
     self._losses = {name: journal.column(f'{name}/loss') for name in self._patience}
 
@@ -63,8 +64,10 @@ class History:
     """Around the reading of data: the device waited for it if it ran out of work meanwhile."""
     before = time.monotonic()
     yield
+    spent = time.monotonic() - before
+    self._meter.loaded(spent)
     if self._pending and jax.tree.leaves(self._pending[-1][2])[0].is_ready():
-      self._meter.wait(time.monotonic() - before)
+      self._meter.wait(spent)
 
   def add(self, step: int, count: int, means: Mapping[str, Mean]) -> None:
     """Queues the Means of the `count` steps that end at `step`; fetches the oldest in the queue.
@@ -126,6 +129,10 @@ class History:
 
   def _log(self, step: int) -> None:
     self._step_seconds, speed = self._meter.read()
+    slow = compute.slow_hosts(self._meter.loading, self._step_seconds)
+    for host in slow.keys() - self._slow.keys():  # Again only after it was well.
+      self._progress.say(slow[host])
+    self._slow = slow
     # What isn't measured at every step may not have been measured at all.
     seen = {key: mean for key, mean in self._sums.items() if mean.weight or key == 'loss'}
     means = {key: float(mean.value) for key, mean in seen.items()}

@@ -162,7 +162,12 @@ class Meter:
     flops: Of one step over all devices.
     peak: FLOP/s of all devices together; None where it is unknown.
     goodput: Told of waiting and evaluation, and read with the rest; None keeps none.
+
+  Attributes:
+    loading: Seconds of a step that this host read and placed data, as of the last reading.
   """
+
+  loading = 0.0
 
   def __init__(
     self,
@@ -177,6 +182,7 @@ class Meter:
 
   def _reset(self) -> None:
     self._start, self._steps, self._wait = time.monotonic(), 0, 0.0
+    self._loading = 0.0
 
   def add(self, steps: int) -> None:
     """Counts steps."""
@@ -187,6 +193,10 @@ class Meter:
     self._wait += seconds
     if self._goodput:
       self._goodput.spent('data', seconds)
+
+  def loaded(self, seconds: float) -> None:
+    """Counts time in which data was read and placed, whether the device had work or not."""
+    self._loading += seconds
 
   @contextmanager
   def paused(self) -> Iterator[None]:
@@ -200,6 +210,7 @@ class Meter:
     """Returns the seconds of a step and the figures since the last reading, and starts anew."""
     seconds = max(time.monotonic() - self._start, 1e-9)
     step = seconds / max(self._steps, 1)
+    self.loading = self._loading / max(self._steps, 1)
     figures = {'examples_per_second': self._batch / step, 'data_wait': self._wait / seconds}
     if self._peak and self._flops:
       figures['mfu'] = self._flops / step / self._peak

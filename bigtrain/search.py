@@ -22,6 +22,7 @@ from absl import logging
 
 from bigtrain.evaluation import is_test
 from bigtrain.kinds import text
+from bigtrain.search_storage import opened
 from bigtrain.tuning.spaces import Choice, Range
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Search:
     pruner: none or asha.
 
   Raises:
-    ValueError: The storage holds a search of something else.
+    ValueError: The storage holds a search of something else, or cannot be opened.
   """
 
   def __init__(
@@ -124,7 +125,7 @@ class Search:
       warnings.simplefilter('ignore', optuna.exceptions.ExperimentalWarning)
       self.study = optuna.create_study(
         study_name=build.name,
-        storage=_storage(storage),
+        storage=opened(storage, _BEAT),
         sampler=_sampler(sampler),
         pruner=_pruner(pruner),
         direction='maximize' if higher else 'minimize',
@@ -255,16 +256,6 @@ def _suggest(trial: optuna.Trial, knob: str, values: Range | Choice) -> Any:
   if values.whole:
     return trial.suggest_int(knob, int(values.low), int(values.high), log=values.log)
   return trial.suggest_float(knob, values.low, values.high, log=values.log)
-
-
-def _storage(place: str) -> Any:
-  from optuna import storages
-  from optuna.storages import journal
-
-  if '://' in place:
-    return storages.RDBStorage(place, heartbeat_interval=_BEAT, grace_period=3 * _BEAT)
-  os.makedirs(os.path.dirname(place) or '.', exist_ok=True)
-  return storages.JournalStorage(journal.JournalFileBackend(place))
 
 
 def _sampler(name: str) -> Any:

@@ -173,6 +173,7 @@ def fit(
   hang_after: float = 0.0,
   progress: bool = True,
   trackers: Sequence[str] = ('tensorboard',),
+  check_parameters: bool = False,
 ) -> Run:
   """Trains to the experiment's last step, from the newest checkpoint if the workdir has one.
 
@@ -186,9 +187,10 @@ def fit(
     hang_after: Seconds to wait for a batch or a device (`compute.Watchdog`); 0 waits for ever.
     progress: Whether to show the live line.
     trackers: Who else is told of metrics, by names of `trackers.KINDS`.
+    check_parameters: Whether to compare the copies on all devices and hosts before each save.
 
   Raises:
-    ValueError: `log_every` is below 1, or every checkpoint is damaged.
+    ValueError: `log_every` is below 1, every checkpoint is damaged, or copies differ.
     Diverged: Many steps in a row were not finite, also after going back and on with later data.
   """
   if log_every < 1:
@@ -227,6 +229,8 @@ def fit(
   def save(to: Checkpoints) -> None:
     with program.goodput.spending('save'):
       compute.agree({'step': str(step), 'data position': str(position)})
+      if check_parameters:
+        compute.agree_on_arrays(state.params)
       to.save(step, state, position)
 
   with contextlib.ExitStack() as stack:

@@ -4,6 +4,7 @@ python -m experiments            # prints it
 python -m experiments README.md  # puts it in the place of the one there
 """
 
+import argparse
 import ast
 import pathlib
 import sys
@@ -36,9 +37,21 @@ def placed(text: str) -> str:
   return before + table() + ''.join(lines[after:])
 
 
-if __name__ == '__main__':
-  if sys.argv[1:]:
-    page = pathlib.Path(sys.argv[1])
-    page.write_text(placed(page.read_text(encoding='utf-8')), encoding='utf-8')
-  else:
+def main() -> None:
+  """Prints the table, or puts it into a page."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument('page', nargs='?', type=pathlib.Path, help='a file that has the table')
+  page = parser.parse_args().page
+  if page is None:
     print(table(), end='')
+    return
+  try:
+    page.write_text(placed(page.read_text(encoding='utf-8')), encoding='utf-8')
+  except (OSError, ValueError) as error:
+    sys.exit(f'error: {page}: {getattr(error, "strerror", None) or error}')
+
+
+if __name__ == '__main__':
+  main()

@@ -44,6 +44,9 @@ ROWS = {
   'no trial': found('tune --trials=0', '--trials=1', 'got 0'),
   'tuned on the test split': found('tune --metric=test/loss', '--metric=test/loss', 'held_out'),
   'level of tune': found('tune --level=3', '--level', 'got 3', 'use 0.95'),
+  'a database that is none': found(
+    'tune --storage=foo://me:canary@there/x', '--storage=foo://... cannot', 'sqlite:///FILE'
+  ),
   'no such sampler': said('tune --sampler=grid', '--sampler=grid', 'tpe, sobol, random'),
   'one fold': found('crossvalidate --folds=1', '--folds', 'got 1', '5 and 10'),
   'too many folds': found(

@@ -15,8 +15,9 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 SCRIPT = """
-import sys
+import dataclasses, os, sys, time
 import toys
+from absl import logging
 from bigtrain import compute
 compute.start()
 from bigtrain.compute import signals
@@ -25,8 +26,16 @@ from bigtrain.train import fit
 signals.GRACE_SECONDS = 3.0
 steps, workdir, log_every = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 experiment = toys.experiment(steps=steps, dropout=0.0, every=log_every * 10)
+late = float(os.environ.get('LATE', 0)) * (os.environ.get('JAX_PROCESS_ID') == '1')
+if late:
+  def tardy(batch, draws):
+    time.sleep(late)
+    return toys.jitter(batch, draws)
+  data = dataclasses.replace(experiment.data, map=tardy)
+  experiment = dataclasses.replace(experiment, data=data)
+logging.set_verbosity(logging.INFO)
 run = fit(Program(experiment), workdir, log_every=log_every, save_every=log_every * 10,
-          progress=False)
+          progress=False, check_parameters=True)
 print('ended at', run.step)
 sys.exit(run.stopped or 0)
 """
@@ -111,3 +120,12 @@ def test_a_host_that_loses_the_other_ends(start, tmp_path):
   processes[1].kill()
   (code, _, err), _ = finish(processes)
   assert code not in (0, -signal.SIGKILL), err
+
+
+def test_a_host_that_is_late_is_named(start, tmp_path, monkeypatch):
+  monkeypatch.setenv('LATE', '0.05')
+  for code, _, err in finish(start(tmp_path, 50, hosts=2, log_every=25)):
+    assert code == 0, err
+    lines = [line for line in err.splitlines() if 'is slow' in line]
+    assert len(lines) == 1, err  # Once, not at each entry.
+    assert 'host 1 is slow: of a step of' in lines[0]

@@ -8,12 +8,12 @@ Needs libtpu: pip install -e '.[tpu]'.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import importlib
 import json
 import math
 import pathlib
-import sys
 from typing import Any
 
 from absl import flags
@@ -147,11 +147,15 @@ def _scaling(found: dict[str, dict[str, Any]]) -> list[str]:
   return [*lines, '', f'Efficiency against the smallest slice falls below 90 % {below}.']
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
   """Compiles what is missing, and writes the table after each."""
+  parser = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  parser.add_argument('--again', action='store_true', help='what is known already too')
+  again = parser.parse_args().again
   flags.FLAGS.mark_as_parsed()
   kept = FOLDER / 'table.json'
-  again = '--again' in argv
   found = json.loads(kept.read_text()) if kept.exists() and not again else {}
   for case in dict.fromkeys(ORDER):
     if case.name not in found:
@@ -166,4 +170,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  main(sys.argv[1:])
+  main()

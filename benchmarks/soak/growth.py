@@ -35,8 +35,10 @@ def memory() -> tuple[float, float]:
 
 def main() -> None:
   """Prints the memory after each tenth, and the growth."""
-  flags = argparse.ArgumentParser()
-  flags.add_argument('--steps', type=int, default=12_500)
+  flags = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  flags.add_argument('--steps', type=int, default=12_500, help='in all')
   steps = flags.parse_args().steps
   built = experiment(steps=steps, every=steps // 20)
   change, found, seen = built.data.map, [], itertools.count(1)

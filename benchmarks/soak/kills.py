@@ -51,8 +51,10 @@ def newest(workdir: pathlib.Path) -> int:
 
 def main() -> None:
   """Prints a line a run, and the count."""
-  flags = argparse.ArgumentParser()
-  flags.add_argument('--count', type=int, default=20)
+  flags = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  flags.add_argument('--count', type=int, default=20, help='of kills')
   count = flags.parse_args().count
   draws = np.random.default_rng(0)
   equal = number = 0

@@ -105,7 +105,9 @@ def records(root: pathlib.Path, size: int) -> None:
 
 def main() -> None:
   """Prints a line a case."""
-  flags = argparse.ArgumentParser()
+  flags = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
   flags.add_argument('--scale', type=float, default=1.0, help='of every size')
   scale = flags.parse_args().scale
   with tempfile.TemporaryDirectory() as folder:

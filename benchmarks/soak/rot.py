@@ -53,8 +53,10 @@ HARMS: list[Callable[..., None]] = [flip, truncate, delete, swap]
 
 def main() -> None:
   """Prints a row a kind of harm, and the count."""
-  flags = argparse.ArgumentParser()
-  flags.add_argument('--count', type=int, default=25)
+  flags = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  flags.add_argument('--count', type=int, default=25, help='of each kind of harm')
   count = flags.parse_args().count
   draws = np.random.default_rng(0)
   program = Program(experiment(steps=20, every=20))

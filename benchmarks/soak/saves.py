@@ -29,8 +29,10 @@ def saving(workdir: pathlib.Path) -> bool:
 
 def main() -> None:
   """Prints a line a kill, and the count."""
-  flags = argparse.ArgumentParser()
-  flags.add_argument('--count', type=int, default=50)
+  flags = argparse.ArgumentParser(
+    description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+  )
+  flags.add_argument('--count', type=int, default=50, help='of kills')
   count = flags.parse_args().count
   draws = np.random.default_rng(0)
   program = Program(experiment(**KNOBS))

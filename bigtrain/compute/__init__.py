@@ -6,7 +6,8 @@ partitions: which axis of which array lies on which axis of the mesh
 offloading: state in the host's memory
 rounding: bfloat16 parameters
 hosts: how the hosts of a run find each other
-agreement: whether they run the same code, flags and data
+agreement: whether they run the same code, flags and data, and hold the same parameters
+paces: whether one holds the others up
 flops, chips: what a step costs, and what the chip could do
 topologies: devices that are not here, to compile for
 hlo, program_costs, roofline: what a compiled program moves, and how long that takes
@@ -19,6 +20,7 @@ from etils import epy as _epy
 
 with _epy.lazy_api_imports(globals()):
   from bigtrain.compute.agreement import agree as agree
+  from bigtrain.compute.agreement import agree_on_arrays as agree_on_arrays
   from bigtrain.compute.backends import compiler_options as compiler_options
   from bigtrain.compute.backends import options_to_run_once as options_to_run_once
   from bigtrain.compute.backends import start as start
@@ -36,6 +38,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.compute.meshes import place as place
   from bigtrain.compute.offloading import from_host as from_host
   from bigtrain.compute.offloading import offloaded as offloaded
+  from bigtrain.compute.paces import slow_hosts as slow_hosts
   from bigtrain.compute.partitions import EXPERTS as EXPERTS
   from bigtrain.compute.partitions import TRANSFORMER as TRANSFORMER
   from bigtrain.compute.partitions import expert as expert

@@ -67,6 +67,13 @@ def rules(table: Sequence[Rule], otherwise: Any = fsdp) -> Any:
   Returns:
     A partition. It raises ValueError where a parameter has fewer axes than its rule, or an axis
     does not divide.
+
+  >>> partition = rules([('head/kernel$', P(None, 'tensor'))], otherwise=replicate)
+  >>> mesh = jax.make_mesh((1, 1, 2), ('stage', 'fsdp', 'tensor'))
+  >>> shape = jax.ShapeDtypeStruct((4, 8), 'float32')
+  >>> laid = partition(mesh, {'head': {'kernel': shape}, 'body': {'kernel': shape}})
+  >>> tuple(laid['head']['kernel'].spec), tuple(laid['body']['kernel'].spec)
+  ((None, 'tensor'), ())
   """
   compiled = [(re.compile(pattern), spec) for pattern, spec in table]
 

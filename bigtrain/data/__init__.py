@@ -20,7 +20,6 @@ duplicates, image_hashes, contamination: copies within a source, and leaks betwe
 splits: stratified, by hash, by document, by position
 cross_validation: k folds; by time
 alphabets, subwords, published, published_tokenizers: tokenisers
-alphabets, subwords, published: tokenisers
 chats, chat_templates: messages as rows of tokens, prompts masked
 packing, documents: windows of tokens, over all documents or each for itself
 tokenized_rows: a text a row

@@ -38,7 +38,13 @@ def smallest(vocab: int) -> type[np.unsignedinteger[Any]]:
 
 
 class Bytes:
-  """The bytes of UTF-8, 256 tokens. A document ends with byte 0, which text does not hold."""
+  """The bytes of UTF-8, 256 tokens. A document ends with byte 0, which text does not hold.
+
+  >>> Bytes().encode('né')
+  array([110, 195, 169], dtype=uint8)
+  >>> Bytes().decode([110, 195])
+  'n\ufffd'
+  """
 
   vocab = 256
   end = 0

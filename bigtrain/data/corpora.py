@@ -94,6 +94,7 @@ def shakespeare() -> sources.Arrays:
 
   Raises:
     FileNotFoundError: where $BIGTRAIN_DATA holds no tinyshakespeare.txt.
+    ValueError: the file is not UTF-8.
   """
   path = places.find(
     'data.shakespeare',

@@ -23,6 +23,11 @@ def steps(
 
   Raises:
     ValueError: unless exactly one is given and it is positive.
+
+  >>> steps(range(1000), 64, epochs=2)
+  32
+  >>> steps(range(1000), 64, examples=64_000)
+  1000
   """
   given = {'steps': steps, 'epochs': epochs, 'examples': examples}
   given = {name: value for name, value in given.items() if value is not None}

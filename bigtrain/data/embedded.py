@@ -152,6 +152,7 @@ def emoji() -> sources.Arrays:
 
   Raises:
     FileNotFoundError: where $BIGTRAIN_DATA holds no emoji-datasource-16.0.0.tgz.
+    ValueError: the file is no such package.
   """
   from PIL import Image
 

@@ -152,6 +152,7 @@ def rand_augment(
     operations: how many for each image, drawn with repetition.
     magnitude: 0 to 30.
     choices: names of operations; None takes all. (Saturation has an effect on 3 channels only.)
+      ValueError is raised for one that there is not.
   """
   within('rand_augment: operations', 1, 100, operations)
   within('rand_augment: magnitude', 0, 30, magnitude)

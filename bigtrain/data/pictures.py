@@ -31,6 +31,7 @@ def digits() -> sources.Arrays:
 
   Raises:
     FileNotFoundError: where scikit-learn is not installed.
+    ValueError: its file is damaged.
   """
   # Only the file is read: importing scikit-learn takes a second of every start.
   spec = importlib.util.find_spec('sklearn')

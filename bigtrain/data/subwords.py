@@ -108,6 +108,10 @@ def bpe(source: 'sources.Source | str', vocab: int = 4096, *, key: str = 'text')
 
   Raises:
     ValueError: where `vocab` is below 257, or there is no text.
+
+  >>> tokenizer = bpe('ab ab ab', vocab=258)
+  >>> len(tokenizer.encode('ab')), tokenizer.decode(tokenizer.encode('ab'))
+  (1, 'ab')
   """
   return _trained('bpe', source, vocab, key)
 

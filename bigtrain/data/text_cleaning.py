@@ -59,7 +59,7 @@ def keep_language(
   needs NumPy alone; lingua takes 96 MB, and fastText's model must be downloaded.
 
   Args:
-    *languages: what stays, as ISO 639-1 codes such as 'en'.
+    *languages: what stays, as ISO 639-1 codes such as 'en'; ValueError for one unknown.
     minimum: probability that the language must have; 0.65 is what FineWeb asks of fastText (Penedo
       et al. 2024, section 3.3). Texts of a few words seldom reach it, and are dropped.
     characters: how many are looked at, in equal parts from the start, the middle and the end.
@@ -195,7 +195,7 @@ def mask_personal(
     '555 0123' is left: tables are full of such numbers.
 
   Args:
-    kinds: which of the four.
+    kinds: which of the four; ValueError for another.
     key: the text.
   """
   if unknown := [kind for kind in kinds if kind not in _MASKS]:

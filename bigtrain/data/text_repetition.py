@@ -46,8 +46,12 @@ def gopher_repetition(
       that stands once is no repetition.
     max_top_3: of 3-grams.
     max_top_4: of 4-grams.
-    max_duplicate_5: share of characters in duplicate 5-grams, each character counted once; the
-      others up to max_duplicate_10 likewise.
+    max_duplicate_5: share of characters in duplicate 5-grams, each character counted once.
+    max_duplicate_6: of 6-grams.
+    max_duplicate_7: of 7-grams.
+    max_duplicate_8: of 8-grams.
+    max_duplicate_9: of 9-grams.
+    max_duplicate_10: of 10-grams.
     key: the text.
   """
   return functools.partial(_gopher_repetition, **locals())

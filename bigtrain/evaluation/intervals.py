@@ -37,6 +37,9 @@ def resampled_sums(
     cluster: What items share, such as their document, [N]: clusters are drawn instead of items.
       Items of one source resemble each other, and count for less than as many strangers.
 
+  Raises:
+    ValueError: `cluster` is not of length N.
+
   Beyond 20,000 items (or clusters) the sums are drawn from the normal distribution that they
   approach, with the covariance of the columns.
   """

@@ -29,6 +29,10 @@ class Mean:
   Attributes:
     total: Weighted sum of values, float32, scalar.
     weight: Sum of weights, float32, scalar.
+
+  >>> first, last = Mean.of(np.array([1.0, 2.0])), Mean.of(np.array([6.0, 9.0]), np.array([1, 0]))
+  >>> float((first + last).value)
+  3.0
   """
 
   total: Any

@@ -190,6 +190,9 @@ def draw_examples(
       value, unless it is uint8), or texts.
     captions: What was said and what is true, one an example.
     columns: Of images; texts stand below each other.
+
+  Raises:
+    ValueError: There is no example, or not one caption for each.
   """
   import textwrap
 

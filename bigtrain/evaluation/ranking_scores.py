@@ -101,7 +101,11 @@ def rank_questions(yes_NC: np.ndarray, score_NC: np.ndarray) -> Ranking:
 
 
 def roc_auc(positive_N: np.ndarray, score_N: np.ndarray, weight_N: np.ndarray | None = None):
-  """Returns the area under the ROC curve: how often a positive outranks a negative (ties half)."""
+  """Returns the area under the ROC curve: how often a positive outranks a negative (ties half).
+
+  >>> roc_auc(np.array([0, 0, 1, 1]), np.array([0.1, 0.4, 0.4, 0.8]))
+  0.875
+  """
   return float(_binary(positive_N, score_N, weight_N).against_rest)
 
 

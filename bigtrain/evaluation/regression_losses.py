@@ -43,6 +43,9 @@ def huber(apply: Apply, batch: Batch, *, delta: float = 1.0) -> dict[str, Mean]:
     apply: As for `mean_squared_error`.
     batch: As for `mean_squared_error`.
     delta: Where the parabola ends, in units of the label, above 0.
+
+  Raises:
+    ValueError: `delta` is not above 0.
   """
   if not delta > 0:
     raise ValueError(f'huber: delta must be above 0, in units of the label, got {delta}')

@@ -13,7 +13,16 @@ import numpy as np
 def by_slice(
   evaluator: Any, table: Mapping[str, np.ndarray], key: str
 ) -> dict[Any, dict[str, float]]:
-  """Returns the evaluator's report of each slice: rows of the table that share `table[key]`."""
+  """Returns the evaluator's report of each slice: rows of the table that share `table[key]`.
+
+  Args:
+    evaluator: An `Evaluator`.
+    table: Predictions by column, [N].
+    key: The column of what is shared.
+
+  Raises:
+    ValueError: The table has no such column.
+  """
   if key not in table:
     raise ValueError(f'the table of predictions holds {sorted(table)}, without {key!r} to slice by')
   columns = {name: np.asarray(column) for name, column in table.items()}

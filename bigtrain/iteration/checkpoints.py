@@ -48,7 +48,10 @@ class Checkpoints:
 
       self._opened = ocp.CheckpointManager(
         self._path,
-        options=ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=True),
+        # Lightweight: of what others left, a thousand steps maybe, names alone are read.
+        options=ocp.CheckpointManagerOptions(
+          max_to_keep=self._keep, create=True, lightweight_initialize=True
+        ),
         item_names=('state', 'data'),
       )
     return self._opened

@@ -3,8 +3,6 @@
 Conventions: those of `optimizers`. Matrices are seen as Muon sees them (`matrices`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable
 from typing import Any, NamedTuple
 

@@ -5,8 +5,6 @@ of 4, a convolution [height, width, in, out], seen as the matrix [height * width
 lies under 'blocks' belongs to scanned layers, and has one more axis in front, for them.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any, NamedTuple
 

@@ -38,6 +38,9 @@ def polar_express(
       middling values aren't sacrificed to the smallest.
     safety: Shrinks the argument of all but the last step by this factor, for values that rounding
       has pushed beyond the interval.
+
+  Raises:
+    ValueError: `steps` is below 1, or `lower` not between 0 and 1.
   """
   if steps < 1 or not 0 < lower < 1:
     raise ValueError(f'steps must be at least 1 and lower in (0, 1), got {steps} and {lower}')
@@ -60,6 +63,9 @@ def orthogonalize(x_NMK: jax.Array, coefficients: Coefficients) -> jax.Array:
     x_NMK: Matrices [N, M, K], M <= K (transpose the others: the result transposes with them). A
       matrix of zeros stays zero.
     coefficients: (a, b, c) of x -> a x + b (x x^T) x + c (x x^T)^2 x, one triple a step.
+
+  Raises:
+    ValueError: `x_NMK` has another shape.
   """
   if x_NMK.ndim != 3 or x_NMK.shape[1] > x_NMK.shape[2]:
     raise ValueError(f'x must have shape [N, M, K] with M <= K, got {x_NMK.shape}: transpose it')

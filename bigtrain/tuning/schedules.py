@@ -41,6 +41,10 @@ def warmup_cosine(
 
   Raises:
     ValueError: warmup isn't shorter than the run, or steps < 1.
+
+  >>> rate = warmup_cosine(0.1, 100, warmup=10)
+  >>> [round(float(rate(step)), 4) for step in (0, 10, 55, 99, 100)]
+  [0.0091, 0.1, 0.05, 0.0, 0.0]
   """
   warmup = _warmup(steps, warmup)
   return _after_warmup(peak, warmup, optax.cosine_decay_schedule(peak, steps - warmup, alpha=end))

@@ -27,6 +27,7 @@ def train(
   mesh: str = '',  # Devices by axis, such as data:2,fsdp:-1; empty is all on fsdp.
   log_every: int = 50,  # Steps between entries of the journal.
   save_every: int = 0,  # Steps between checkpoints; 0 is about three minutes. The end always saves.
+  check_parameters: bool = False,  # Compares the copies on all devices and hosts at each save.
   hang_after: float = 1800.0,  # Seconds a batch or device may take; twice that ends it. 0: ever.
   leaks: Literal['warn', 'refuse', 'off'] = 'warn',  # Of records both trained on and evaluated.
   norms: bool = False,  # The journal has each layer's norms of gradients, updates and parameters.
@@ -77,6 +78,7 @@ def train(
     profile=profile,
     progress=progress == 'auto',
     trackers=trackers,
+    check_parameters=check_parameters,
   )
   if jax.process_index() == 0:
     spent = program.goodput.read()

@@ -5,6 +5,9 @@ import socket
 import subprocess
 import sys
 
+import jax
+import numpy as np
+import pytest
 import toys
 
 from bigtrain import agreement, compute
@@ -15,7 +18,20 @@ import sys
 from bigtrain import compute
 compute.start()
 compute.agree({'flag --lr': '0.1', 'code a.py': 'abc'})
+import jax, numpy as np
+mesh = jax.make_mesh((len(jax.devices()),), ('data',))
+whole, parts = (jax.NamedSharding(mesh, jax.P(*axes)) for axes in ([], ['data']))
+same = np.arange(float(mesh.size))
+mine = same + (sys.argv[1] == '0.2')
+compute.agree_on_arrays({
+  'w': jax.make_array_from_callback(same.shape, whole, lambda i: same[i]),
+  'v': jax.make_array_from_callback(same.shape, parts, lambda i: mine[i]),  # No part stands twice.
+})
 print('agreed', flush=True)
+try:
+  compute.agree_on_arrays({'w': jax.make_array_from_callback(same.shape, whole, lambda i: mine[i])})
+except ValueError as error:
+  print(error, file=sys.stderr)
 compute.agree({'flag --lr': sys.argv[1], 'data train': '5 records' + sys.argv[1]})
 """
 
@@ -40,6 +56,8 @@ def test_two_hosts_that_differ_both_name_the_other():
     assert out.splitlines()[-1] == 'agreed', err
     assert process.returncode == 1
     assert 'host 1 has data train 5 records0.2, host 0 5 records0.1' in err
+    assert 'w[0:] is ' in err
+    assert 'copies of the same parameters differ' in err
     assert 'host 1 has flag --lr 0.2, host 0 0.1' in err
 
 
@@ -57,3 +75,19 @@ def test_code_and_data_are_among_the_facts():
   assert 'code bigtrain/train.py' in found
   assert found['data train'] == '50 records'
   compute.agree(found)  # One host agrees with itself.
+
+
+def test_a_copy_that_drifted_is_named_by_its_device():
+  mesh = jax.make_mesh((2, 4), ('data', 'fsdp'))
+  laid = jax.NamedSharding(mesh, jax.P('fsdp'))
+  array = jax.device_put(np.arange(16, dtype=np.float32), laid)
+  tree = {'dense': {'kernel': array}, 'bias': array}
+  compute.agree_on_arrays(tree)
+  pieces = [shard.data for shard in array.addressable_shards]
+  flipped = jax.device_put(np.asarray(pieces[5]) * np.float32(1 + 1e-7), pieces[5].device)
+  pieces[5] = flipped
+  tree['dense']['kernel'] = jax.make_array_from_single_device_arrays((16,), laid, pieces)
+  with pytest.raises(ValueError, match=r'dense/kernel\[\d+:\d+\] is .* on .*, .* on ') as caught:
+    compute.agree_on_arrays(tree)
+  assert str(flipped.device) in str(caught.value)
+  assert 'bias' not in str(caught.value)
