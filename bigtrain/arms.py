@@ -17,8 +17,10 @@ from bigtrain.trials import Trials
 ROOMS = ('data', 'compute', 'architecture', 'tuning', 'evaluation', 'iteration')
 BASE = 'as it is'
 DURATIONS = ('steps', 'epochs')  # Knobs that make a run longer, the first that there is.
+# When rates are compared: after which share of a run, and how many of an arm's go on.
+LOOKS = ((0.1, 2), (0.4, 1))
+_REACH = 2  # Rates that are tried on either side of the experiment's own.
 _EXTENSIONS = 3  # Of a grid of rates whose best is its edge.
-_EARLY = 0.3  # The share of a run after which rates are compared for the first time.
 _NOTICED = 0.05  # A cost that differs by less is the same.
 
 
@@ -99,18 +101,22 @@ class Screening:
     rates: The best rate of each arm; none where there is no rate.
     written: The mean score of the experiment as it is written, at its own rate.
     edges: Arms whose best rate is still the edge of what was tried.
+    tried: The rates of each arm that were looked at.
   """
 
   scores: Mapping[str, float]
   rates: Mapping[str, float]
   written: float
   edges: Sequence[str]
+  tried: Mapping[str, Sequence[float | None]]
 
 
 def run_screening(
   trials: Trials, arms: Sequence[Arm], *, rate: str, spread: float, seeds: Sequence[int], score: Any
 ) -> Screening:
-  """Finds each arm's rate: a grid, of which the worse part is pruned early.
+  """Finds each arm's rate: a grid of which most is given up early, by halving (`LOOKS`).
+
+  At the first look an arm whose best rate is the edge of its grid gets rates beyond it.
 
   Args:
     trials: Trains.
@@ -121,58 +127,58 @@ def run_screening(
     score: From the runs of one setting (a list of knobs), at a share of their steps, to a number a
       run, lower is better: `score(runs, share)`.
   """
-  own = trials.build.knobs.get(rate)
-  tried: dict[str, dict[float | None, float]] = {arm.name: {} for arm in arms}
+  own = round_rate(trials.build.knobs[rate]) if rate else None
+  powers = range(-_REACH, _REACH + 1)
+  grid = [None] if own is None else [round_rate(own * spread**power) for power in powers]
+  alive: dict[str, list[float | None]] = {
+    arm.name: [None] if arm.own_rate else list(grid) for arm in arms
+  }
+  found: dict[str, dict[float | None, float]] = {arm.name: {} for arm in arms}
 
-  def grid(arm: Arm) -> list[float | None]:
-    if not own or arm.own_rate:
-      return [None]
-    return [round_rate(own * spread**power) for power in (-1, 0, 1)]
+  def runs(arm: Arm, value: float | None) -> list[dict[str, Any]]:
+    chosen = {} if value is None else {rate: value}
+    return [{**arm.knobs, **chosen, 'seed': seed} for seed in seeds]
 
-  def runs(pairs: Sequence[tuple[Arm, float | None]]) -> list[dict[str, Any]]:
-    return [
-      {**arm.knobs, **({} if value is None else {rate: value}), 'seed': seed}
-      for arm, value in pairs
-      for seed in seeds
-    ]
+  def measure(todo: Sequence[tuple[Arm, float | None]], share: float) -> None:
+    scores = iter(score([run for pair in todo for run in runs(*pair)], share))
+    for arm, value in todo:
+      found[arm.name][value] = sum(next(scores) for _ in seeds) / len(seeds)
 
-  def means(pairs: Sequence[tuple[Arm, float | None]], share: float) -> list[float]:
-    values = score(runs(pairs), share)
-    size = len(seeds)
-    return [sum(values[i * size : (i + 1) * size]) / size for i in range(len(pairs))]
+  def best(arm: Arm) -> float | None:
+    return min(alive[arm.name], key=lambda value: found[arm.name][value])
 
-  todo = [(arm, value) for arm in arms for value in grid(arm)]
-  keys = [(arm.name, value) for arm, value in todo]
-  early = dict(zip(keys, means(todo, _EARLY), strict=True))
-  kept = []
-  for arm, value in todo:
-    others = sorted(early[arm.name, other] for other in grid(arm))
-    # The worst of three goes, but the experiment as it is written is needed whole.
-    if early[arm.name, value] <= others[len(others) // 2] or (arm.name == BASE and value == own):
-      kept.append((arm, value))
-  trials.forget(runs([pair for pair in todo if pair not in kept]))
-  for _ in range(_EXTENSIONS + 1):
-    for (arm, value), mean in zip(kept, means(kept, 1.0), strict=True):
-      tried[arm.name][value] = mean
-    kept = []
+  def beyond(arm: Arm) -> float | None:
+    """The next rate, where the best is the edge and means something."""
+    value, tried = best(arm), [value for value in alive[arm.name] if value is not None]
+    if value is None or not math.isfinite(found[arm.name][value]):
+      return None
+    if value in (min(tried), max(tried)):
+      return round_rate(value / spread if value == min(tried) else value * spread)
+    return None
+
+  edges = []
+  for look, (share, keep) in enumerate((*LOOKS, (1.0, 1))):
+    measure([(arm, value) for arm in arms for value in alive[arm.name]], share)
+    if look == 0 and own is not None:
+      for _ in range(_EXTENSIONS):
+        more = [(arm, value) for arm in arms if (value := beyond(arm)) is not None]
+        measure(more, share)
+        for arm, value in more:
+          alive[arm.name].append(value)
+      edges = [arm.name for arm in arms if beyond(arm) is not None]
     for arm in arms:
-      known = {**dict.fromkeys(grid(arm), math.inf), **tried[arm.name]}
-      best = min(tried[arm.name], key=lambda value: tried[arm.name][value])
-      if best is None or not math.isfinite(tried[arm.name][best]):
-        continue
-      numbers = [value for value in known if value is not None]
-      if best == min(numbers):
-        kept.append((arm, round_rate(best / spread)))
-      elif best == max(numbers):
-        kept.append((arm, round_rate(best * spread)))
-    if not kept:
-      break
-  best = {name: min(values, key=lambda v: values[v]) for name, values in tried.items()}
+      kept = sorted(alive[arm.name], key=lambda value: found[arm.name][value])[:keep]
+      if arm.name == BASE and share < 1 and own not in kept:
+        kept.append(own)  # The experiment as it is written is needed whole.
+      for value in set(alive[arm.name]) - set(kept):
+        trials.forget(runs(arm, value))
+      alive[arm.name] = kept
   return Screening(
-    scores={name: tried[name][value] for name, value in best.items()},
-    rates={name: value for name, value in best.items() if value is not None},
-    written=tried[BASE][round_rate(own) if own else None],
-    edges=[arm.name for arm, _ in kept],
+    scores={arm.name: found[arm.name][best(arm)] for arm in arms},
+    rates={arm.name: value for arm in arms if (value := best(arm)) is not None},
+    written=found[BASE][own],
+    edges=edges,
+    tried={name: list(values) for name, values in found.items()},
   )
 
 
@@ -186,6 +192,8 @@ class Candidate:
     off: The knobs of a run without it.
     with_it: Score of the runs with it, lower is better.
     without: Score of the runs without.
+    tuned: Whether each side has a rate that was found for it.
+    repair: Whether it is the rate that was found itself, which counts only where it helps.
   """
 
   name: str
@@ -193,11 +201,31 @@ class Candidate:
   off: Mapping[str, Any]
   with_it: float
   without: float
+  tuned: bool = False
+  repair: bool = False
 
   @property
   def difference(self) -> float:
     """The score with the lever less that without."""
     return self.with_it - self.without
+
+  def apart(self, rate: str) -> bool:
+    """Whether its sides were given different rates."""
+    return self.tuned and self.on.get(rate) != self.off.get(rate)
+
+  def same_rate(self, rate: str, *, better: bool) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Returns both sides at the rate of the better one.
+
+    A rate is chosen by few seeds, and may be chosen badly; a lever that matters does so at the
+    winner's rate too.
+
+    Args:
+      rate: The rate's knob.
+      better: Whether the side with the lever is the better one.
+    """
+    if better:
+      return self.on, {**self.off, rate: self.on[rate]}
+    return {**self.on, rate: self.off[rate]}, self.off
 
 
 def candidates(
@@ -217,10 +245,10 @@ def candidates(
     else:
       tuned = {rate: screening.rates[arm.name]} if arm.name in screening.rates else {}
       on = {**arm.knobs, **tuned}
-      found.append(Candidate(arm.name, on, best, score, screening.scores[BASE]))
+      found.append(Candidate(arm.name, on, best, score, screening.scores[BASE], bool(best)))
   if best and own and best[rate] != round_rate(own):
     name = f'tuning: {rate} {best[rate]:g} instead of {own:g}'
-    found.append(Candidate(name, best, {}, screening.scores[BASE], screening.written))
+    found.append(Candidate(name, best, {}, screening.scores[BASE], screening.written, repair=True))
   return sorted(found, key=lambda c: -abs(c.difference) if c.difference == c.difference else 0)
 
 

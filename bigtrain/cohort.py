@@ -149,22 +149,36 @@ class Cohort:
       for rows in zip(*(lifted.constants(m.traces.parts[name]) for m in members), strict=True)
     ]
 
+  def begin(self, members: Sequence[Member]) -> None:
+    """Makes the states of a chunk of new members."""
+    states = self._begin(members, _filled(members, self._width(members)))
+    self._keep(members, states)
+
+  def _begin(self, members: Sequence[Member], full: Sequence[Member]) -> Any:
+    begin, lifted = self._program('init', members, len(full), False)
+    example = [{k: np.zeros(*x) for k, x in m.experiment.data.spec.items()} for m in full]
+    for member in members:
+      member.iterator = member.experiment.data.iterator()
+    states = begin(self._constants(lifted, 'init', full), (_seeds(full), _stack(example)))
+    if all(m.experiment.start is None for m in members):
+      return states
+    rows = [jax.tree.map(operator.itemgetter(i), states) for i in range(len(members))]
+    rows = [started(m.experiment, row) for m, row in zip(members, rows, strict=True)]
+    return self._place(_stack(_filled(rows, len(full))))
+
+  def _keep(self, members: Sequence[Member], states: Any) -> None:
+    states = jax.device_get(states)
+    for index, member in enumerate(members):
+      member.state = jax.tree.map(operator.itemgetter(index), states)
+
   def train(self, members: Sequence[Member], until: int) -> None:
     """Trains a chunk of members, all of one step, until they have taken `until` steps."""
     if members[0].step >= until:
       return
     full = _filled(members, self._width(members))
-    seeds = np.array([m.experiment.seed for m in full], np.int32)
+    seeds = _seeds(full)
     if members[0].state is None:
-      begin, lifted = self._program('init', members, len(full), False)
-      example = [{k: np.zeros(*x) for k, x in m.experiment.data.spec.items()} for m in full]
-      states = begin(self._constants(lifted, 'init', full), (seeds, _stack(example)))
-      if any(m.experiment.start is not None for m in members):
-        rows = [jax.tree.map(operator.itemgetter(i), states) for i in range(len(members))]
-        rows = [started(m.experiment, row) for m, row in zip(members, rows, strict=True)]
-        states = self._place(_stack(_filled(rows, len(full))))
-      for member in members:
-        member.iterator = member.experiment.data.iterator()
+      states = self._begin(members, full)
     else:
       states = self._place(_stack([m.state for m in full]))
     step = members[0].step
@@ -183,9 +197,8 @@ class Cohort:
       if len(losses) > 1:
         jax.block_until_ready(losses[-2][0])  # The host is one dispatch ahead, not more.
       step += count
-    states = jax.device_get(states)
+    self._keep(members, states)
     for index, member in enumerate(members):
-      member.state = jax.tree.map(operator.itemgetter(index), states)
       member.step = step
       member.losses += [float(loss[index]) / count for loss, count in losses]
 
@@ -233,6 +246,10 @@ def _per_device(traces: Traces) -> int:
     return 1
   most = min(_MOST, max(1, _BUSY // max(traces.flops, 1)))
   return 2 ** int(math.log2(most))
+
+
+def _seeds(members: Sequence[Member]) -> np.ndarray:
+  return np.array([m.experiment.seed for m in members], np.int32)
 
 
 def _filled(items: Sequence[Any], length: int) -> list[Any]:

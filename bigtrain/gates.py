@@ -7,7 +7,7 @@ one batch by heart, do training and evaluation share records.
 from __future__ import annotations
 
 import dataclasses
-import functools
+import itertools
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from bigtrain.cohort import Cohort
+from bigtrain.experiment import Eval
 from bigtrain.leaks import find_leaks
-from bigtrain.program import eval_step
-from bigtrain.state import bind, init, started
+from bigtrain.state import bind
 
 if TYPE_CHECKING:
+  from bigtrain.cohort import Cohort, Member
   from bigtrain.experiment import Experiment
 
 _LEARNED = 0.5  # The loss of a batch that was learned by heart, in units of the first loss.
@@ -58,16 +58,18 @@ def leak(experiment: Experiment) -> Gate:
   return Gate('no record of an evaluation is trained on', passed, said, fatal=True)
 
 
-def first_loss(experiment: Experiment) -> Gate:
+def first_loss(member: Member, cohort: Cohort) -> Gate:
   """Compares the loss before training with that of a uniform guess among the classes."""
   name = 'the first loss is that of a uniform guess'
+  loss = cohort.evaluate([member], 'objective')[0]['loss']
+  if not math.isfinite(loss):
+    return Gate(name, False, f'it is {loss}', fatal=True)
+  experiment, batch = member.experiment, member.experiment.data[0]
   if experiment.start is not None:
     return Gate(name, None, 'the run begins with what another has learned')
-  batch = experiment.data[0]
-  state = jax.jit(functools.partial(init, experiment))(batch)
   classes = []
 
-  def measure(params, model_state, batch):
+  def spied(params, model_state, batch):
     apply, _ = bind(experiment, params, model_state)
 
     def spy(*args, **kwargs):
@@ -76,11 +78,9 @@ def first_loss(experiment: Experiment) -> Gate:
         classes.append(output.shape[-1])
       return output
 
-    return experiment.objective(spy, batch)['loss'].value
+    return experiment.objective(spy, batch)['loss']
 
-  loss = float(jax.jit(measure)(state.params, state.model_state, batch))
-  if not math.isfinite(loss):
-    return Gate(name, False, f'it is {loss}', fatal=True)
+  jax.eval_shape(spied, member.state.params, member.state.model_state, batch)
   labels = batch.get('label', batch.get('targets'))
   if not classes or labels is None or not np.issubdtype(labels.dtype, np.integer):
     return Gate(name, None, f'it is {loss:.3f}; no classes are known, so none is expected')
@@ -89,42 +89,64 @@ def first_loss(experiment: Experiment) -> Gate:
   return Gate(name, passed, f'{loss:.3f}, a uniform guess of {classes[-1]} costs {theory:.3f}')
 
 
+def one_batch(member: Member, cohort: Cohort, steps: int = 200) -> Gate:
+  """Trains on one batch alone, and asks whether it was learned by heart."""
+  # By an evaluation, if there is one: without smoothing, dropout and the like.
+  way = 'evaluation' if 'evaluation' in member.experiment.evals else 'objective'
+  steps = min(steps, member.experiment.steps)
+  before = cohort.evaluate([member], way)[0]['loss']
+  cohort.train([member], steps)
+  after = cohort.evaluate([member], way)[0]['loss']
+  said = f'its loss goes from {before:.3f} to {after:.3f} in {steps} steps'
+  return Gate('one batch is learned by heart', after < _LEARNED * before, said)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Repeated:
-  """One batch without end."""
+  """The first batch, some times or without end."""
 
   batches: Any
   first: Any
+  times: int | None = None
 
   def __getattr__(self, name: str) -> Any:
     return getattr(self.batches, name)
 
+  def __getitem__(self, _: int) -> Any:
+    return self.first
+
+  @property
+  def spec(self) -> Any:
+    """Shapes and types of the batch."""
+    return {key: (value.shape, value.dtype) for key, value in self.first.items()}
+
   def iterator(self, *_: int) -> Iterator[Any]:
     """Returns the same batch again and again."""
-    while True:
-      yield self.first
+    endless = itertools.repeat(self.first)
+    return endless if self.times is None else itertools.islice(endless, self.times)
 
 
-def one_batch(experiment: Experiment, cohort: Cohort, steps: int = 200) -> Gate:
-  """Trains on one batch alone, and asks whether it was learned by heart."""
-  name = 'one batch is learned by heart'
+def on_one_batch(experiment: Experiment) -> Experiment:
+  """Returns the experiment on its first batch alone, which is also what it is evaluated on."""
   first = experiment.data[0]
-  steps = min(steps, experiment.steps)
+  held = {'weight': np.ones(experiment.data.batch, np.float32), **first}
   repeated: Any = _Repeated(experiment.data, first)
-  alone = dataclasses.replace(experiment, data=repeated, evals={})
-  member = cohort.member(alone)
-  cohort.train([member], steps)
-  evals = [e for e in experiment.evals.values() if e.objective]
-  if evals:  # Without smoothing, dropout and the like, where an evaluation says how.
-    weight = np.ones(experiment.data.batch, np.float32)
-    evaluation = dataclasses.replace(evals[0], evaluator=None)
-    step = jax.jit(functools.partial(eval_step, alone, evaluation))
-    state = started(alone, jax.jit(functools.partial(init, alone))(first))
-    held = {'weight': weight, **first}
-    before, after = (
-      float(step(s.params, s.model_state, held)[0]['loss'].value) for s in (state, member.state)
-    )
-  else:
-    before, after = member.losses[0], member.losses[-1]
-  said = f'its loss goes from {before:.3f} to {after:.3f} in {steps} steps'
-  return Gate(name, bool(after < _LEARNED * before), said)
+  once: Any = _Repeated(experiment.data, held, 1)
+  objectives = [e.objective for e in experiment.evals.values() if e.objective]
+  evals = {'objective': Eval(once, experiment.objective)}
+  if objectives:
+    evals['evaluation'] = Eval(once, objectives[0])
+  return dataclasses.replace(experiment, data=repeated, evals=evals)
+
+
+def ask(experiment: Experiment, cohort: Cohort) -> Iterator[Gate]:
+  """Yields the gates; none behind one that is fatal and fails."""
+  yield (found := leak(experiment))
+  if not found.passed:
+    return
+  member = cohort.member(on_one_batch(experiment))
+  cohort.begin([member])
+  yield (found := first_loss(member, cohort))
+  if found.fatal:
+    return
+  yield one_batch(member, cohort)

@@ -108,6 +108,23 @@ def started(experiment: Experiment, state: TrainState) -> TrainState:
   return begin(experiment, *experiment.start(state.params, state.model_state))
 
 
+def moving_average(experiment: Experiment, state: TrainState, trained: Any) -> Any:
+  """Returns the average of the trained parameters after a step, None where none is kept.
+
+  Args:
+    experiment: Says which: `ema`, or `swa_start`.
+    state: Before the step.
+    trained: The parameters after it.
+  """
+  if state.ema is None:
+    return None
+  if experiment.swa_start is not None:  # The mean of all since; before, the parameters.
+    decay = 1 - 1 / jnp.maximum(state.step + 2 - experiment.swa_start, 1)
+  else:  # Less at first, so that the average isn't that of what was initialised.
+    decay = jnp.minimum(experiment.ema, (1 + state.step) / (10 + state.step))
+  return jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), state.ema, trained)
+
+
 def split(experiment: Experiment, params: Any) -> tuple[Any, Any]:
   """Returns the parameters that are trained, and those that are not: trees without the others.
 

@@ -31,7 +31,7 @@ from bigtrain.journal import Journal
 from bigtrain.layer_norms import layer_norms
 from bigtrain.progress import Progress
 from bigtrain.refresh import refreshed
-from bigtrain.state import TrainState, bind, merge, split
+from bigtrain.state import TrainState, bind, merge, moving_average, split
 
 if TYPE_CHECKING:
   from collections.abc import Sequence
@@ -98,12 +98,7 @@ def train_step(
     grads, state.opt_state, trained, grad_fn=lambda params, *_: gradients(params)[0]
   )
   trained = optax.apply_updates(trained, updates)
-  ema = state.ema
-  if ema is not None:
-    decay = jnp.minimum(experiment.ema, (1 + state.step) / (10 + state.step))
-    if experiment.swa_start is not None:  # The mean of all since; before, the parameters.
-      decay = 1 - 1 / jnp.maximum(state.step + 2 - experiment.swa_start, 1)
-    ema = jax.tree.map(lambda e, p: e + (1 - decay) * (p - e), ema, trained)
+  ema = moving_average(experiment, state, trained)
   norm = optax.tree.norm(grads)
   means['grad_norm'] = Mean(total=norm, weight=jnp.ones(()))
   if experiment.norms:

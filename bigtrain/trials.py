@@ -29,17 +29,19 @@ class Trials:
   Args:
     build: Makes the experiments. They need a knob `seed`.
     file: The journal; '' keeps none.
+    cohort: Trains them; given, its compiled steps serve several `Trials`.
 
   Attributes:
+    cohort: Trains them.
     trained: Steps taken since the start, over all runs.
   """
 
-  def __init__(self, build: Build, file: str = ''):
+  def __init__(self, build: Build, file: str = '', cohort: Cohort | None = None):
     if 'seed' not in build.knobs:
       raise ValueError(f'{build.name} has no knob called seed: runs of one seed would be the same')
     self.build = build
     self.trained = 0
-    self._cohort = Cohort()
+    self.cohort = cohort or Cohort()
     self._members: dict[str, Member] = {}
     self._file = epath.Path(file) if file else None
     self._known: dict[tuple[str, str], Results] = {}
@@ -53,7 +55,7 @@ class Trials:
     key = self.build.key(knobs)
     if key not in self._members:
       like = self.build.key({**knobs, 'seed': 0})
-      self._members[key] = self._cohort.member(self.build(**knobs), like)
+      self._members[key] = self.cohort.member(self.build(**knobs), like)
     return self._members[key]
 
   def forget(self, runs: Sequence[Knobs]) -> None:
@@ -65,12 +67,12 @@ class Trials:
     """Returns a run's floating-point operations in all."""
     like = self.build.key({**knobs, 'seed': 0})
     experiment = self.build(**{**knobs, 'seed': 0})
-    return self._cohort.traces(experiment, like).flops * experiment.steps
+    return self.cohort.traces(experiment, like).flops * experiment.steps
 
   def parameters(self, knobs: Knobs) -> int:
     """Returns how many numbers a run's model learns."""
     like = self.build.key({**knobs, 'seed': 0})
-    return self._cohort.traces(self.build(**{**knobs, 'seed': 0}), like).parameters
+    return self.cohort.traces(self.build(**{**knobs, 'seed': 0}), like).parameters
 
   def known(self, knobs: Knobs) -> bool:
     """Whether the journal has the end of this run already."""
@@ -106,13 +108,13 @@ class Trials:
     owner = {id(member): name for name, member in members.items()}
     until = {id(m): max(1, round(share * m.experiment.steps)) for m in members.values()}
     done = 0
-    for chunk in self._cohort.chunks([(m, (m.step, until[id(m)])) for m in members.values()]):
+    for chunk in self.cohort.chunks([(m, (m.step, until[id(m)])) for m in members.values()]):
       begin = time.monotonic()
       self.trained += sum(max(0, until[id(m)] - m.step) for m in chunk)
-      self._cohort.train(chunk, until[id(chunk[0])])
+      self.cohort.train(chunk, until[id(chunk[0])])
       found: list[Results] = [{} for _ in chunk]
       for name in evals:
-        for results, metrics in zip(found, self._cohort.evaluate(chunk, name), strict=True):
+        for results, metrics in zip(found, self.cohort.evaluate(chunk, name), strict=True):
           results[name] = metrics
       seconds = time.monotonic() - begin
       for member, results in zip(chunk, found, strict=True):

@@ -118,15 +118,18 @@ def test_arguments_that_make_no_sense_are_refused(tmp_path):
   assert list(tmp_path.iterdir()) == []
 
 
+def decide(values, tests=None, **options):
+  chosen = {'metric': 'm', 'higher': False, 'alpha': 0.05, 'ranking': list(values), **options}
+  return conclude(values, tests or {}, **chosen)
+
+
 def weigh(rng, shift, alpha=0.05, pairs=8):
   noise = {name: rng.normal(size=(2, pairs)) for name in ('a', 'b', 'c', NULL)}
   noise['a'][0] += shift
-  values = {name: (on, off) for name, (on, off) in noise.items()}
-  tests = {k: (on + rng.normal(size=pairs), off + rng.normal(size=pairs))
-           for k, (on, off) in values.items()}  # fmt: skip
-  return conclude(
-    values, tests, ranking=list(values), gates=[], metric='m', higher=False, alpha=alpha
-  )
+  values = {name: [(on, off)] for name, (on, off) in noise.items()}
+  tests = {k: [(on + rng.normal(size=pairs), off + rng.normal(size=pairs))]
+           for k, [(on, off)] in values.items()}  # fmt: skip
+  return decide(values, tests, alpha=alpha)
 
 
 def test_a_key_is_rarely_claimed_where_there_is_none_and_mostly_where_there_is():
@@ -136,8 +139,35 @@ def test_a_key_is_rarely_claimed_where_there_is_none_and_mostly_where_there_is()
   assert sum(weigh(rng, -4.0).key == 'a' for _ in range(50)) >= 45
 
 
+def test_the_interval_of_whatever_looks_largest_covers_as_often_as_it_says():
+  rng, inside = np.random.default_rng(0), 0
+  for _ in range(400):
+    values = {name: [(rng.normal(size=8), rng.normal(size=8))] for name in 'abc'}
+    effects = decide(values).effects
+    largest = max(effects.values(), key=lambda effect: abs(effect.mean))
+    inside += largest.low < 0 < largest.high
+  assert inside / 400 >= 0.93  # Intervals of 95 % each would cover in 86 of 100.
+
+
+def test_a_lever_that_matters_at_its_own_rate_alone_is_no_key():
+  rng = np.random.default_rng(0)
+  off, noise = rng.normal(size=8), 0.1 * rng.normal(size=(2, 8))
+  better, same, worse = off - 1 + noise[0], off + noise[1], off + 1 + noise[1]
+  assert decide({'a': [(better, off)]}).key == 'a'
+  assert decide({'a': [(better, off), (same, off)]}).key is None
+  assert decide({'a': [(better, off), (worse, off)]}).key is None
+  assert decide({'a': [(better, off), (better, off)]}).key == 'a'
+
+
+def test_a_rate_that_was_found_is_a_key_only_where_it_helps():
+  off = np.random.default_rng(0).normal(size=8)
+  noise = 0.1 * np.random.default_rng(1).normal(size=8)
+  for shift, higher, key in ((-1, False, 'a'), (1, False, None), (1, True, 'a')):
+    found = decide({'a': [(off + shift + noise, off)]}, repairs=['a'], higher=higher)
+    assert found.key == key
+
+
 def test_a_run_that_diverged_is_no_key():
   rng = np.random.default_rng(0)
-  values = {'a': (np.full(8, math.nan), rng.normal(size=8)), NULL: rng.normal(size=(2, 8))}
-  result = conclude(values, {}, ranking=['a'], gates=[], metric='m', higher=False, alpha=0.05)
-  assert result.key is None
+  values = {'a': [(np.full(8, math.nan), rng.normal(size=8))], NULL: [rng.normal(size=(2, 8))]}
+  assert decide(values).key is None

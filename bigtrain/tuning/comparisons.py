@@ -40,8 +40,10 @@ class Effect:
 def paired_effect(differences: Sequence[float], *, level: float = 0.95) -> Effect:
   """Returns the mean of paired differences with its t interval and p-value (Student 1908).
 
-  Differences that are all equal give an interval of no width, and a p-value of 0, or of 1 where
-  they are all 0. One that isn't finite makes everything NaN, with a p-value of 1.
+  Differences that are all equal give an interval of no width. Their p-value is that of the sign
+  test, 2 ** (1 - pairs), for a metric of few values (an accuracy on few examples) differs by the
+  same in a few pairs by chance; 1 where all are 0. One that isn't finite makes everything NaN, with
+  a p-value of 1.
 
   Args:
     differences: One number a pair, at least 2.
@@ -61,7 +63,7 @@ def paired_effect(differences: Sequence[float], *, level: float = 0.95) -> Effec
   error = deviation / math.sqrt(len(values))
   half = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
   if error == 0:
-    p = 1.0 if mean == 0 else 0.0
+    p = 1.0 if mean == 0 else 2.0 ** (1 - len(values))
   else:
     p = float(2 * stats.t.sf(abs(mean) / error, len(values) - 1))
   return Effect(mean, mean - half, mean + half, p, deviation, len(values))

@@ -26,7 +26,7 @@ def test_the_interval_covers_as_often_as_it_says():
 
 def test_differences_without_spread_or_finiteness_are_told_apart():
   assert paired_effect([0.0, 0.0, 0.0]).p == 1
-  assert paired_effect([0.5, 0.5, 0.5]).p == 0
+  assert paired_effect([0.5, 0.5, 0.5]).p == 0.25
   assert math.isnan(paired_effect([0.5, math.inf]).mean)
   with pytest.raises(ValueError, match='at least 2 pairs, got 1'):
     paired_effect([1.0])
