@@ -10,13 +10,13 @@ from __future__ import annotations
 import ast
 import datetime
 import importlib.util
-import json
 import os
 import pathlib
 import sys
 from collections.abc import Iterator
 
 from bigtrain import flags, launch, record
+from bigtrain.json_lines import objects
 
 _TAIL = 1 << 16  # Bytes of the end of a journal, which hold its last lines.
 _SHOWN = 30  # Runs, the newest.
@@ -58,13 +58,9 @@ def _last(journal: pathlib.Path) -> str:
     return ', not begun'
   with journal.open('rb') as file:
     file.seek(max(0, journal.stat().st_size - _TAIL))
-    lines = file.read().decode(errors='replace').splitlines()
+    content = file.read()
   said, step = {}, 0
-  for line in lines:
-    try:
-      row = json.loads(line)
-    except ValueError:
-      continue  # The first is cut, and the last may be.
+  for row in objects(content):  # The first line is cut, and the last may be.
     step = row['step']
     said.update({k: v for k, v in row.items() if k.endswith('/loss') and not k.startswith('train')})
   return f', step {step:,}' + ''.join(f', {name} {value:.4g}' for name, value in said.items())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from etils import epath
 from bigtrain import record
 from bigtrain.evaluation import looks
 from bigtrain.iteration import Card
+from bigtrain.json_lines import objects
 from bigtrain.kinds import text
 from bigtrain.workdirs import Workdir
 
@@ -88,11 +88,7 @@ def _results(experiment: Experiment, workdir: str, step: int) -> dict[str, dict[
   """Returns what the journal has for this step, by evaluation."""
   results: dict[str, dict[str, float]] = {name: {} for name in experiment.evals}
   path = epath.Path(workdir) / 'metrics.jsonl'
-  for line in path.read_text().splitlines() if path.exists() else ():
-    try:
-      row = json.loads(line)
-    except json.JSONDecodeError:
-      break  # The last line of a killed run may be half a line.
+  for row in objects(path.read_text() if path.exists() else ''):
     for key, value in row.items() if row['step'] == step else ():
       name, _, metric = key.partition('/')
       if name in results and metric:

@@ -18,6 +18,7 @@ from typing import Any
 from etils import epath
 
 from bigtrain.goodput import Goodput
+from bigtrain.json_lines import objects
 from bigtrain.trackers import Trackers
 
 _FILE = 'metrics.jsonl'
@@ -82,8 +83,7 @@ class Journal:
     path = self._folder / _FILE if self._folder is not None else None
     if path is None or not path.exists():
       return []
-    rows = (json.loads(line) for line in path.read_text().splitlines() if f'"{key}"' in line)
-    return [row[key] for row in rows]
+    return [row[key] for row in objects(path.read_text()) if key in row]
 
   def close(self) -> None:
     """Writes what is pending."""
@@ -115,8 +115,7 @@ def _first(path: epath.Path) -> list[dict[str, Any]]:
   if not path.exists():
     return []
   with path.open('rb') as file:
-    lines = file.read(_WINDOW).splitlines(keepends=True)
-  return [json.loads(x) for x in lines if x.startswith(b'{"step": 0,') and x.endswith(b'\n')]
+    return [row for row in objects(file.read(_WINDOW)) if row['step'] == 0]
 
 
 def _cut(path: epath.Path, step: int) -> list[dict[str, Any]]:

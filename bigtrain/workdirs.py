@@ -19,6 +19,7 @@ from etils import epath
 
 from bigtrain import record
 from bigtrain.growing import POINTS, Curve, Growing, columns, thinned
+from bigtrain.json_lines import objects
 
 _TEXTS = 8  # Samples of text: the newest.
 # In this order, by `evaluate`.
@@ -116,6 +117,7 @@ class Workdir:
       self._enter(columns(content))
     found = record.read(self._workdir) or {'knobs': {}}
     copy = self._folder / found.get('file', '')
+    samples = self._folder / 'samples.jsonl'
     # Stamps of files that are written whole, by other verbs.
     beside = len(found.get('starts', [])), _stamps(self._folder)
     self.version += anew or bool(content) or beside != self._beside
@@ -131,7 +133,7 @@ class Workdir:
       step=self._step,
       seconds=self._seconds,
       evaluations=evaluations,
-      samples=_lines(self._folder / 'samples.jsonl')[-_TEXTS:],
+      samples=list(objects(samples.read_text()))[-_TEXTS:] if samples.exists() else [],
       lineage=_object(self._folder / 'lineage.json'),
     )
 
@@ -237,20 +239,8 @@ def _stamps(folder: epath.Path) -> list[float]:
 
 def _object(path: epath.Path) -> dict[str, Any]:
   """Reads a file of one JSON object; one that is being written counts as not there."""
-  lines = _lines(path, whole=True)
-  return lines[0] if lines else {}
-
-
-def _lines(path: epath.Path, *, whole: bool = False) -> list[dict[str, Any]]:
-  if not path.exists():
-    return []
-  found = []
-  content = path.read_text()
-  for line in [content] if whole else content.splitlines():
-    try:
-      row = json.loads(line)
-    except json.JSONDecodeError:
-      continue
-    if isinstance(row, dict):
-      found.append(row)
-  return found
+  try:
+    found = json.loads(path.read_text()) if path.exists() else {}
+  except json.JSONDecodeError:
+    return {}
+  return found if isinstance(found, dict) else {}
