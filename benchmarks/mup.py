@@ -3,10 +3,10 @@
   python -m benchmarks.mup --workdir=/tmp/mup
 
 An MLP of two hidden layers on `digits`, Adam at a rate that rises and falls linearly, over a
-16-fold range of widths and a grid of rates half an octave apart. The loss is that over all training images
-after the last step; its logarithm is averaged over seeds. The best rate is the vertex of a parabola
-through the five rates around the lowest mean. Runs are kept in the workdir: the same command goes
-on where it was.
+16-fold range of widths and a grid of rates half an octave apart. The loss is that over all training
+images after the last step; its logarithm is averaged over seeds. The best rate is the vertex of a
+parabola through the five rates around the lowest mean. Runs are kept in the workdir: the same
+command goes on where it was.
 """
 
 from __future__ import annotations
