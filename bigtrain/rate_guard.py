@@ -14,8 +14,9 @@ import numpy as np
 _BLOCK = 16  # Steps that a median is taken over.
 _FIRST = 8  # Steps that tell where the loss begins.
 _FEW = 5  # Steps in a row that an explosion lasts at least.
+_TIMES = 3.0  # The very first loss, which an explosion passes.
 _LOST = 0.5  # Of what was learned, for a climb.
-_SCALES = 8.0  # Robust standard deviations of the loss, which noise doesn't reach.
+_SCALES = 3.0  # Robust standard deviations of the loss, ten of a block's median.
 
 
 class RateGuard:
@@ -30,6 +31,7 @@ class RateGuard:
     self._fresh = fresh
     self._block: list[float] = []
     self._last: deque[float] = deque(maxlen=_FEW)
+    self._start = 0.0  # The very first loss.
     self._first: float | None = None  # The median of the first few.
     self._best, self._spread = np.inf, 0.0  # The lowest median, and the spread around it.
     self._quiet = False  # It has spoken, and nothing better came since.
@@ -44,40 +46,48 @@ class RateGuard:
     """
     said = None
     for loss in losses:
+      if not self._last:
+        self._start = loss
       self._last.append(loss)
       self._block.append(loss)
       if self._first is None and len(self._block) == _FIRST:
         self._first, self._spread = _middle(self._block)
         self._best = self._first
-      if self._first is None:
-        continue
-      level = self._above(min(self._last), 2.0, 1.0 if self._fresh else 3.0)
+      level = self._explosion()
       if len(self._block) == _BLOCK:
-        level = self._close() or level
+        level = self._climb() or level
       if level is not None and not self._quiet:
         self._quiet = True
         at = '' if rate is None else f', {rate:.3g},'
         said = (
-          f'step {step}: the loss went up to {level:.4g} and stays there, after {self._best:.4g}: '
-          f'the learning rate{at} is too high, or the data have changed. Lower it, or lengthen its '
-          'warm-up'
+          f'step {step}: the loss went up to {level:.4g} and stays there, after '
+          f'{min(self._start, self._best):.4g}: the learning rate{at} is too high, or the data '
+          'have changed. Lower it, or lengthen its warm-up'
         )
     return said
 
-  def _above(self, level: float, lost: float, of_level: float) -> float | None:
-    assert self._first is not None
-    most = max(
-      lost * (self._first - self._best),
-      _SCALES * self._spread,
-      of_level * abs(self._first if self._fresh else self._best),
-    )
-    return level if level > self._best + most else None
+  def _explosion(self) -> float | None:
+    """Returns the least of the last few losses where that is far too high."""
+    if self._fresh:
+      usual, most = self._start, (_TIMES - 1) * abs(self._start)
+    else:  # A single loss is no measure of what is usual there.
+      usual, most = self._best, max(_TIMES * abs(self._best), 2 * _SCALES * self._spread)
+    if self._first is not None:
+      most = max(most, 2 * (self._first - self._best))
+    level = min(self._last)
+    return level if len(self._last) == _FEW and level > usual + most else None
 
-  def _close(self) -> float | None:
+  def _climb(self) -> float | None:
     """Ends a block of steps, and returns its median where that is too high."""
     median, spread = _middle(self._block)
     self._block = []
-    high = self._above(median, _LOST, 0.25 if self._fresh else 1.0)
+    assert self._first is not None
+    most = max(
+      _LOST * (self._first - self._best),
+      _SCALES * self._spread,
+      0.25 * abs(self._first) if self._fresh else (_TIMES - 1) * abs(self._best),
+    )
+    high = median if median > self._best + most else None
     if median < self._best:
       self._best, self._spread, self._quiet = median, spread, False
     return high

@@ -62,9 +62,10 @@ def range_test(experiment: Experiment) -> RangeTest:
   def rising(step: Any) -> Any:
     return low * (high / low) ** (step / (steps - 1))
 
+  optimizer = scaled_to(experiment.optimizer, rising, own)
   test = Program(dataclasses.replace(
-    experiment, optimizer=_scaled(experiment.optimizer, rising, own), schedule=rising, steps=steps,
-    evals={}, ema=0.0, swa_start=None, norms=False, noise_scale=0,
+    experiment, optimizer=optimizer, schedule=rising, steps=steps, evals={}, ema=0.0,
+    swa_start=None, norms=False, noise_scale=0,
   ))  # fmt: skip
   for node in jax.tree.leaves(test.shapes.opt_state, is_leaf=lambda x: type(x) in _OWN):
     if type(node) in _OWN:
@@ -85,9 +86,10 @@ def range_test(experiment: Experiment) -> RangeTest:
   return read_range(rates, losses)
 
 
-def _scaled(
+def scaled_to(
   optimizer: optax.GradientTransformation, wanted: Callable[[Any], Any], own: Callable[[Any], Any]
 ) -> optax.GradientTransformation:
+  """Returns an optimiser whose steps are those of the `wanted` rate, in place of its `own`."""
   return optax.chain(optimizer, optax.scale_by_schedule(lambda step: wanted(step) / own(step)))
 
 

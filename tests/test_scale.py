@@ -71,6 +71,7 @@ def test_every_size_is_run_for_every_length_with_its_points(found):
   assert seen == {(width, *end) for width in (2, 4, 8) for end in ends}
   assert {name for row in journal(folder) for name in row['results']} == {'held_out'}
   assert result.outcome is None
+  assert result.doubts == tuning.law_doubts(result.law, result.intervals)
   assert (pathlib.Path(folder) / 'law.png').stat().st_size > 5_000
 
 

@@ -45,6 +45,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.scaling import Cost as Cost
   from bigtrain.tuning.scaling import ScalingLaw as ScalingLaw
   from bigtrain.tuning.scaling import fit_scaling_law as fit_scaling_law
+  from bigtrain.tuning.scaling import law_doubts as law_doubts
   from bigtrain.tuning.scaling import refit_scaling_law as refit_scaling_law
   from bigtrain.tuning.schedules import constant as constant
   from bigtrain.tuning.schedules import cyclic as cyclic

@@ -9,7 +9,7 @@ see a record again and again it says too much good.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 _GRID = np.array([0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.4])  # Exponents to begin with.
 _STARTS = 6  # Of them, the best pairs.
 _BOUNDS = (0.01, 3.0)  # Of an exponent.
+_AT_BOUND = 0.01  # Of a bound: as good as at it.
 _FAR = 50.0  # Of a logarithm.
 _LEVELS = 3  # Of sizes and of lengths, or an exponent cannot be told from the limit.
 _ALIKE = 0.995  # Correlation of log N and log D from which their shares cannot be told apart.
@@ -129,6 +130,36 @@ def refit_scaling_law(
       continue
     found.append(_descend(points, _inward(law, points), delta)[1])
   return found
+
+
+def law_doubts(law: ScalingLaw, intervals: Mapping[str, tuple[float, float]]) -> list[str]:
+  """Returns sentences on what in a fitted law isn't to be trusted; none where all is well.
+
+  Args:
+    law: As fitted.
+    intervals: Of its numbers, by name: both ends.
+  """
+  said = []
+  for name in ('alpha', 'beta'):
+    value, (low, high) = getattr(law, name), intervals[name]
+    ends = [end for end in _BOUNDS if abs(value / end - 1) < _AT_BOUND]
+    if ends:
+      said.append(
+        f'{name} is {value:.3g}, at the bound of what is fitted: the losses do not tell it. Give '
+        f'{"sizes" if name == "alpha" else "lengths"} further apart'
+      )
+    elif high - low > value:
+      said.append(
+        f'{name} is {value:.3g}, and its interval, {low:.3g} to {high:.3g}, is wider than that: '
+        f'give more {"sizes" if name == "alpha" else "lengths"}, further apart, or more seeds'
+      )
+  low, high = intervals['limit']
+  if high - low > law.limit:
+    said.append(
+      f'the limit is {law.limit:.3g}, and its interval, {low:.3g} to {high:.3g}, is wider than '
+      'that: what the law says far beyond these runs is not to be relied on'
+    )
+  return said
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,7 @@ class Scaled:
     cost: Operations of an example by size.
     predicted: The loss of --predict, and the ends of its interval; None without.
     outcome: What it turned out to be; None until --run.
+    doubts: What in the law is not to be trusted.
   """
 
   law: ScalingLaw
@@ -30,6 +31,7 @@ class Scaled:
   cost: Cost
   predicted: tuple[float, float, float] | None = None
   outcome: float | None = None
+  doubts: list[str] = dataclasses.field(default_factory=list)
 
 
 def scale(
@@ -55,7 +57,7 @@ def scale(
   from bigtrain.scaling_picture import draw_law
   from bigtrain.search import choosing
   from bigtrain.trials import Trials
-  from bigtrain.tuning import Cost, fit_scaling_law, refit_scaling_law
+  from bigtrain.tuning import Cost, fit_scaling_law, law_doubts, refit_scaling_law
   from bigtrain.verdict import lines
 
   if points < 1 or seeds < 1 or refits < 10 or not 0 < level < 1:
@@ -123,6 +125,9 @@ def scale(
     [[f.name, f'{getattr(law, f.name):.4g}', '{:.4g} to {:.4g}'.format(*intervals[f.name])]
      for f in dataclasses.fields(law)],
   ))  # fmt: skip
+  doubts = law_doubts(law, intervals)
+  for doubt in doubts:
+    print(f'Doubtful: {doubt}.')
   top = max(one.flops for one in runs)
   table = []
   for budget in (top, 10 * top, 100 * top):
@@ -168,7 +173,7 @@ def scale(
   points_drawn = [(one, d, loss) for (one, _, _), d, loss in rows]
   draw_law(law, cost, points_drawn, metric, drawn, outcome).savefig(picture, dpi=120)
   print(f'The picture: {picture}')
-  return Scaled(law, intervals, cost, predicted, outcome)
+  return Scaled(law, intervals, cost, predicted, outcome, doubts)
 
 
 def _of(metrics: dict[str, float], judged: str, name: str) -> float:

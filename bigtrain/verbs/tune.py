@@ -46,6 +46,7 @@ def tune(
   seeds: int = 5,  # Fresh seeds of the re-runs.
   storage: str = '',  # A database for many machines, such as mysql://...; empty is in the workdir.
   level: float = 0.95,  # Of the interval.
+  coordinates: tuple[str, ...] = (),  # No search: how layers grow, by width=32,64,128; a picture.
   range_test: bool = False,  # No search: one short run at a rising rate, range.png, a first guess.
 ) -> Tuned:
   """Searches the file's SPACE for the best knobs, and re-runs these with fresh seeds."""
@@ -62,6 +63,8 @@ def tune(
 
   if range_test:
     return _range(build, workdir)
+  if coordinates:
+    return _coordinates(build, workdir, coordinates)
   if trials < 1 or seeds < 2:
     raise ValueError(f'a search takes at least --trials=1 and --seeds=2, got {trials} and {seeds}')
   check_folder(workdir)
@@ -144,3 +147,28 @@ def _range(build: Build, workdir: str) -> Tuned:
   rate = float(f'{build.knobs["lr"] * test.suggestion / peak:.2g}')
   print(f'To try it: --lr={rate:g}')
   return Tuned({'lr': rate})
+
+
+def _coordinates(build: Build, workdir: str, words: tuple[str, ...]) -> Tuned:
+  """Makes the coordinate check, draws it, and says which layers grow with width."""
+  from bigtrain.coordinates import (
+    check_coordinates,
+    draw_coordinates,
+    powers,
+    read_widths,
+    verdict,
+  )
+  from bigtrain.folders import check_folder
+  from bigtrain.verdict import lines
+
+  check_folder(workdir)
+  knob, widths = read_widths(build, words)
+  found = check_coordinates(build, knob, widths)
+  grown = powers(found)
+  shown = [[n, *('' if x != x else f'{x:+.2f}' for x in ends)] for n, ends in grown.items()]
+  print(lines(('layer', f'power of {knob} at the start', 'of its change after 4 steps'), shown))
+  os.makedirs(workdir, exist_ok=True)
+  picture = os.path.join(workdir, 'coordinates.png')
+  draw_coordinates(found, knob).savefig(picture, dpi=120)
+  print(f'{verdict(grown)}\nThe picture: {picture}')
+  return Tuned(None)

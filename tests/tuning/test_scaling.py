@@ -1,5 +1,7 @@
 """A fit finds the law that losses were made by, and refuses runs that can't tell it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import toys
@@ -66,3 +68,19 @@ def test_a_cost_is_read_off_runs():
 )
 def test_runs_that_cannot_tell_are_refused(n, d, losses, start):
   toys.check_sentence(lambda: tuning.fit_scaling_law(n, d, losses), [], start)
+
+
+def test_a_law_is_doubted_where_an_exponent_is_at_its_bound_or_lost_in_its_interval():
+  sure = {'alpha': (0.3, 0.4), 'beta': (0.25, 0.3), 'limit': (1.6, 1.8)}
+  assert tuning.law_doubts(LAW, sure) == []
+  [lost] = tuning.law_doubts(LAW, {**sure, 'beta': (0.1, 0.6)})
+  assert lost.startswith(
+    'beta is 0.28, and its interval, 0.1 to 0.6, is wider than that: give more'
+  )
+  [limit] = tuning.law_doubts(LAW, {**sure, 'limit': (0.0, 2.0)})
+  assert 'the limit is 1.69' in limit
+  for bound in (0.01, 3.0):
+    law = dataclasses.replace(LAW, alpha=bound)
+    [said] = tuning.law_doubts(law, {**sure, 'alpha': (bound, bound)})
+    assert said.startswith(f'alpha is {bound:g}, at the bound')
+    assert said.endswith('Give sizes further apart')
