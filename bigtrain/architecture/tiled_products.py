@@ -1,9 +1,9 @@
 """Matrices as tiles, for one row at a time on a CPU: what writing a text token by token asks for.
 
 XLA's CPU backend multiplies one row by a matrix on one core, copies a matrix out of a stack before
-it does, and turns bfloat16 into a second matrix of float32. Here a matrix lies as tiles of 64
-outputs, and the product is a sum that XLA fuses: each core walks through tiles of its own, in the
-order of memory, and converts what it reads.
+it does, and converts one of bfloat16 each time. Here a matrix lies as tiles of 64 outputs, of
+float32, and the product is a sum that XLA fuses: each core walks through tiles of its own, in the
+order of memory.
 
 Letters: D width, F outputs, T tiles, J outputs of a tile.
 """
@@ -34,7 +34,7 @@ class Tiles:
   """A matrix [D, F] as tiles [T, D, J]; a stack of them is one matrix, beside each other.
 
   Attributes:
-    tiles: The numbers.
+    tiles: The numbers, float32.
     dtype: Of the product.
     stack: How many matrices.
   """
@@ -48,7 +48,7 @@ class Tiles:
     """Lays a matrix [D, F] or a stack [N, D, F] out; F divides by 64."""
     D, F = matrix.shape[-2:]
     tiles = matrix.reshape(-1, D, F // _TILE, _TILE).swapaxes(1, 2).reshape(-1, D, _TILE)
-    return cls(tiles, matrix.dtype, matrix.shape[0] if matrix.ndim == 3 else 1)
+    return cls(tiles.astype(jnp.float32), matrix.dtype, matrix.shape[0] if matrix.ndim == 3 else 1)
 
   def astype(self, dtype: Any) -> Tiles:
     """Returns the same numbers, multiplied in another type."""
@@ -64,7 +64,7 @@ class Tiles:
     if math.prod(x.shape[:-1]) != 1:
       return product(x, self.matrix())
     x_D = x.reshape(-1).astype(jnp.float32)
-    y_TJ = jnp.sum(self.tiles.astype(jnp.float32) * x_D[:, None], axis=1)
+    y_TJ = jnp.sum(self.tiles * x_D[:, None], axis=1)
     return y_TJ.reshape(*x.shape[:-1], -1).astype(self.dtype)
 
 

@@ -35,7 +35,7 @@ def test_a_decoder_goes_on_from_tiles_as_from_matrices(name, monkeypatch):
   np.testing.assert_allclose(written(tiled), written(variables), atol=1e-5)
 
 
-def test_numbers_in_bfloat16_are_added_up_in_float32():
+def test_numbers_in_bfloat16_are_multiplied_in_float32():
   matrix = jnp.asarray(np.random.default_rng(0).normal(size=(3, 256, 64)), jnp.bfloat16)
   x = jnp.asarray(np.random.default_rng(1).normal(size=(1, 256)), jnp.bfloat16)
   want = np.concatenate(list(np.float32(x) @ np.float32(matrix)), axis=-1)
