@@ -49,7 +49,9 @@ def main(_):
   count = len(jax.devices()) if jax.default_backend() == 'cpu' else 1
   threads = ThreadPoolExecutor(count)
   for dtype in (jnp.float32, jnp.bfloat16):
-    model = architecture.DecoderLM(_VOCAB.value, _DEPTH.value, _WIDTH.value, dtype=dtype)
+    # The verb `generate` computes in float32 on a CPU, whatever parameters are kept in.
+    computed = jnp.float32 if jax.default_backend() == 'cpu' else dtype
+    model = architecture.DecoderLM(_VOCAB.value, _DEPTH.value, _WIDTH.value, dtype=computed)
     decode, new_cache = architecture.cached_decode(model)
     begin = functools.partial(model.init, train=False)
     shapes = jax.eval_shape(begin, jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
@@ -60,6 +62,8 @@ def main(_):
     size = sum(x.nbytes for x in jax.tree.leaves(variables)) - _VOCAB.value * _WIDTH.value * (
       np.dtype(dtype).itemsize
     )
+    if compute.tiles_pay(jax.default_backend(), rows=1, devices=1):
+      variables = architecture.tiled(model, variables)
     draw = functools.partial(iteration.sample, temperature=0.0)
     write = functools.partial(
       iteration.generate, decode, variables, new_cache, np.zeros((1, 1), np.int32),

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from bigtrain import compute, trained
+from bigtrain import architecture, compute, trained
 
 if TYPE_CHECKING:
   from bigtrain.experiment import Experiment
@@ -72,11 +72,12 @@ class Writer:
     return cls(model, tokenizer, ids)
 
   def placed(
-    self, experiment: Experiment, workdir: str, step: int, samples: int, mesh: str
+    self, experiment: Experiment, workdir: str, step: int, samples: int, mesh: str, beams: int = 0
   ) -> tuple[Any, Any, Any]:
     """Returns the mesh, and on it the variables and the prompt of every sample, [samples, L].
 
-    Parameters lie as in training; texts are spread where they divide by what spreads examples.
+    Parameters lie as in training, or as tiles for one text on one CPU device; texts are spread
+    where they divide by what spreads examples.
     """
     # One text cannot be spread: a mesh must not ask it to.
     devices = compute.make_mesh(mesh, 0, None if mesh else jax.devices()[:1])
@@ -88,7 +89,10 @@ class Writer:
     rows = np.tile(self.ids, (samples, 1))
     if samples % math.prod(devices.shape[axis] for axis in over.spec[0]):
       over = compute.replicate(devices, rows)
-    return devices, jax.device_put(variables, shardings), jax.device_put(rows, over)
+    variables = jax.device_put(variables, shardings)
+    if compute.tiles_pay(jax.default_backend(), samples * max(1, beams), devices.size):
+      variables = architecture.tiled(self.model, variables)
+    return devices, variables, jax.device_put(rows, over)
 
 
 def texts_file(out: str) -> Callable[[Sequence[str]], None]:

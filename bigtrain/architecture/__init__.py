@@ -9,6 +9,7 @@ from etils import epy as _epy
 with _epy.lazy_api_imports(globals()):
   from bigtrain.architecture.attentions import attention as attention
   from bigtrain.architecture.cached_decoding import cached_decode as cached_decode
+  from bigtrain.architecture.cached_decoding import tiled as tiled
   from bigtrain.architecture.convnets import Convnet as Convnet
   from bigtrain.architecture.convnexts import CONVNEXTS as CONVNEXTS
   from bigtrain.architecture.convnexts import ConvNeXt as ConvNeXt

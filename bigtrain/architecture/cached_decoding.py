@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from bigtrain.architecture.decoders import DecoderLM, init_cache
 from bigtrain.architecture.encoder_decoders import EncoderDecoder
 from bigtrain.architecture.sequence_models import RecurrentLM
+from bigtrain.architecture.tiled_products import through_tiles, tiles_of
 
 _TO_READ = 'to_read'  # In a new cache alone: the first call reads, and keeps what it made of it.
 
@@ -38,7 +40,8 @@ def cached_decode(
 
     def decode(variables, cache, tokens_BL):
       variables = {**variables, 'cache': cache}
-      logits_BLV, changed = model.apply(variables, tokens_BL, method='decode', mutable=['cache'])
+      with nn.intercept_methods(through_tiles):
+        logits_BLV, changed = model.apply(variables, tokens_BL, method='decode', mutable=['cache'])
       return logits_BLV, changed['cache']
 
     return decode, functools.partial(init_cache, model)
@@ -74,3 +77,14 @@ def cached_decode(
     return write, begin
   kind = type(model).__name__
   raise ValueError(f'{kind} keeps no cache to write from: generate needs DecoderLM or RecurrentLM')
+
+
+def tiled(model: Any, variables: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Returns variables for `cached_decode(model)` that write one text faster on a CPU.
+
+  A `DecoderLM` gets its large matrices as tiles (`tiled_products`), in new memory; it computes the
+  same up to rounding, and reads a prompt as fast. Any other model's variables stay as they are.
+  """
+  if not isinstance(model, DecoderLM):
+    return variables
+  return {**variables, 'params': tiles_of(variables['params'])}

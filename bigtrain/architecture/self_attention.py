@@ -18,6 +18,7 @@ from bigtrain.architecture.attentions import attention
 from bigtrain.architecture.norms import norm
 from bigtrain.architecture.positions import Scaling, rotary
 from bigtrain.architecture.products import dense, each, product
+from bigtrain.architecture.tiled_products import products, weights
 
 _GPT_STDDEV = 0.02  # Radford et al. 2019 (GPT-2).
 
@@ -172,13 +173,13 @@ class SelfAttention(nn.Module):
     """Returns queries [B, L, H, K], keys and values [B, L, G, K]."""
     B, L, D = x_BLD.shape
     if G == H and H * K == D:
-      kernels = list(self.param('qkv', each(self.in_init), (3, D, D)).astype(self.dtype))
+      found = products(x_BLD, weights(self, 'qkv', each(self.in_init), (3, D, D), self.dtype))
     else:
-      kernels = [self.param('q', self.in_init, (D, H * K)).astype(self.dtype)]
-      kernels += list(self.param('kv', each(self.in_init), (2, D, G * K)).astype(self.dtype))
+      found = [product(x_BLD, weights(self, 'q', self.in_init, (D, H * K), self.dtype))]
+      shape = (2, D, G * K)
+      found += products(x_BLD, weights(self, 'kv', each(self.in_init), shape, self.dtype))
     out = []
-    for name, kernel, heads in zip('qkv', kernels, (H, G, G), strict=True):
-      y = product(x_BLD, kernel)
+    for name, y, heads in zip('qkv', found, (H, G, G), strict=True):
       if self.qkv_bias:
         bias = self.param(f'{name}_bias', nn.initializers.zeros, (heads * K,))
         y = y + bias.astype(self.dtype)

@@ -25,6 +25,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.compute.backends import options_to_run_once as options_to_run_once
   from bigtrain.compute.backends import start as start
   from bigtrain.compute.backends import steps_per_dispatch as steps_per_dispatch
+  from bigtrain.compute.backends import tiles_pay as tiles_pay
   from bigtrain.compute.backends import useful_devices as useful_devices
   from bigtrain.compute.chips import Chip as Chip
   from bigtrain.compute.chips import find_chip as find_chip

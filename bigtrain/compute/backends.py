@@ -5,6 +5,7 @@
 - CPU, tiny steps: one device. Adding gradients up among devices takes about a millisecond.
 - CPU, small models: several steps a dispatch. Python and the dispatch cost as much as the step.
 - GPU and TPU: one step a dispatch; the device queue hides Python.
+- CPU, one text at a time: matrices as tiles, which all cores read in the order of memory.
 
 Which setting wins: an environment variable of JAX (`JAX_NUM_CPU_DEVICES`,
 `JAX_COMPILATION_CACHE_DIR`, ...), then what the program set by `jax.config`, then the choices here.
@@ -57,6 +58,11 @@ def steps_per_dispatch(parameters: int, platform: str, convolutions: bool = Fals
   """
   small = platform == 'cpu' and parameters < _SMALL_MODEL
   return _STEPS_PER_DISPATCH if small and not convolutions else 1
+
+
+def tiles_pay(platform: str, rows: int, devices: int) -> bool:
+  """Whether matrices are laid out as tiles for products with so few rows (`architecture.tiled`)."""
+  return platform == 'cpu' and rows == 1 and devices == 1
 
 
 def options_to_run_once(platform: str) -> dict[str, Any] | None:

@@ -55,7 +55,7 @@ def generate(
   jax.eval_shape(draw, jax.random.split(jax.random.key(0), 1), np.zeros((1, writer.model.vocab)))
   file = texts_file(out) if out else None
   decode, begin = architecture.cached_decode(writer.model)
-  devices, variables, ids = writer.placed(experiment, workdir, step, samples, mesh)
+  devices, variables, ids = writer.placed(experiment, workdir, step, samples, mesh, beams)
   with jax.set_mesh(devices):
     if beams:
       found, _ = iteration.beam_search(
