@@ -82,8 +82,9 @@ class Journal:
     path = self._folder / _FILE if self._folder is not None else None
     if path is None or not path.exists():
       return []
-    rows = (json.loads(line) for line in path.read_text().splitlines() if f'"{key}"' in line)
-    return [row[key] for row in rows]
+    lines = path.read_bytes().splitlines(keepends=True)
+    rows = (_row(line) for line in lines if f'"{key}"'.encode() in line)
+    return [row[key] for row in rows if row and key in row]
 
   def close(self) -> None:
     """Writes what is pending."""
@@ -116,7 +117,16 @@ def _first(path: epath.Path) -> list[dict[str, Any]]:
     return []
   with path.open('rb') as file:
     lines = file.read(_WINDOW).splitlines(keepends=True)
-  return [json.loads(x) for x in lines if x.startswith(b'{"step": 0,') and x.endswith(b'\n')]
+  return [row for x in lines if x.startswith(b'{"step": 0,') and (row := _row(x)) is not None]
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+  """Returns an entry; None where the line is cut or damaged."""
+  try:
+    row = json.loads(line) if line.endswith(b'\n') else None
+  except (ValueError, RecursionError):
+    return None
+  return row if isinstance(row, dict) and isinstance(row.get('step'), int) else None
 
 
 def _cut(path: epath.Path, step: int) -> list[dict[str, Any]]:
@@ -135,12 +145,7 @@ def _cut(path: epath.Path, step: int) -> list[dict[str, Any]]:
       lines = file.read().splitlines(keepends=True)
     if begin:
       begin += len(lines.pop(0))  # Cut, or by chance whole.
-    rows = []
-    for line in lines:
-      try:
-        rows.append(json.loads(line) if line.endswith(b'\n') else None)
-      except json.JSONDecodeError:
-        rows.append(None)
+    rows = [_row(line) for line in lines]
     if not begin or (rows and rows[0] is not None and rows[0]['step'] < step):
       break
     window *= 8
