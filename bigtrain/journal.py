@@ -83,7 +83,7 @@ class Journal:
     path = self._folder / _FILE if self._folder is not None else None
     if path is None or not path.exists():
       return []
-    return [row[key] for row in objects(path.read_text()) if key in row]
+    return [row[key] for row in _entries(path.read_bytes()) if key in row]
 
   def close(self) -> None:
     """Writes what is pending."""
@@ -115,7 +115,11 @@ def _first(path: epath.Path) -> list[dict[str, Any]]:
   if not path.exists():
     return []
   with path.open('rb') as file:
-    return [row for row in objects(file.read(_WINDOW)) if row['step'] == 0]
+    return [row for row in _entries(file.read(_WINDOW)) if row['step'] == 0]
+
+
+def _entries(content: bytes) -> Iterator[dict[str, Any]]:
+  return (row for row in objects(content) if isinstance(row.get('step'), int))
 
 
 def _cut(path: epath.Path, step: int) -> list[dict[str, Any]]:
@@ -134,12 +138,7 @@ def _cut(path: epath.Path, step: int) -> list[dict[str, Any]]:
       lines = file.read().splitlines(keepends=True)
     if begin:
       begin += len(lines.pop(0))  # Cut, or by chance whole.
-    rows = []
-    for line in lines:
-      try:
-        rows.append(json.loads(line) if line.endswith(b'\n') else None)
-      except json.JSONDecodeError:
-        rows.append(None)
+    rows = [next(_entries(x), None) if x.endswith(b'\n') else None for x in lines]
     if not begin or (rows and rows[0] is not None and rows[0]['step'] < step):
       break
     window *= 8

@@ -16,7 +16,7 @@ def objects(content: str | bytes) -> Iterator[dict[str, Any]]:
   for line in content.splitlines():
     try:
       row = json.loads(line)
-    except ValueError:  # Also of bytes that are no UTF-8.
+    except (ValueError, RecursionError):  # Also of bytes that are no UTF-8.
       continue
     if isinstance(row, dict):
       yield row

@@ -121,10 +121,12 @@ def _tuple(kinds: tuple[Kind, ...], *, many: bool) -> Kind:
     return kinds * length if many else kinds
 
   def read(line: str) -> tuple[Any, ...]:
+    if '\n' in line or '\r' in line:
+      raise ValueError('a line break is no part of a value')
     try:
       words = next(csv.reader([line]), []) if line else []
-    except csv.Error:
-      raise ValueError('a line break is no part of a value') from None
+    except csv.Error as error:
+      raise ValueError(f'values with commas between them are expected ({error})') from None
     if len(words) != len(expand(len(words))):
       raise ValueError(f'{len(kinds)} values with commas between them are expected')
     return tuple(kind.read(word) for kind, word in zip(expand(len(words)), words, strict=True))

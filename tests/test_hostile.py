@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import pickle
+import re
 import struct
 import zipfile
 import zlib
@@ -17,6 +18,7 @@ import jax
 import numpy as np
 import pyarrow
 import pytest
+from etils import epath
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -24,6 +26,8 @@ from pyarrow import parquet
 from bigtrain import compute, data, growing, iteration, record
 from bigtrain.data import pictures
 from bigtrain.data.record_bytes import decoded
+from bigtrain.iteration import digests
+from bigtrain.journal import Journal
 from bigtrain.kinds import kind_of, text
 
 few = settings(
@@ -253,3 +257,31 @@ def test_a_set_has_a_plain_name(tmp_path, name):
   with pytest.raises(ValueError, match='plain file name'):
     data.write_records(data.arrays(x=np.arange(8)), tmp_path / 'set', name=name)
   assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('header', [5, [5], [[]], [['a', ['x'], [1], [2]]], [['a', 'a', 'b', []]]])
+def test_the_header_of_a_stored_record_is_read_or_refused(header):
+  raw = json.dumps(header).encode()
+  with pytest.raises(ValueError, match=r'header of a record|unpack'):
+    decoded(len(raw).to_bytes(4, 'little') + raw + bytes(8))
+
+
+@pytest.mark.parametrize('line', ['{}', 'null', '{"step": "5"}', '[' * 5000])
+def test_a_run_goes_on_from_a_journal_with_a_damaged_line(tmp_path, line):
+  good = ['{"step": 0, "a": 1.0}', '{"step": 5, "a": 2.0}']
+  (tmp_path / 'metrics.jsonl').write_text('\n'.join([*good, line, '{"step": 6, "a": 3.0}', '']))
+  made = Journal(str(tmp_path), 5, ())
+  assert made.last == {'a': (5, 2.0)}
+  assert made.column('a') == [1.0, 2.0]
+  made.close()
+
+
+@pytest.mark.parametrize('name', ['', '..', '../a', '/dev/zero', 'a/../../b'])
+def test_digests_name_files_of_their_folder(tmp_path, name):
+  (tmp_path / 'sha256.0.json').write_text(json.dumps({'of': 1, 'files': {name: '00'}}))
+  assert re.search('is missing|names files elsewhere', digests.damage(epath.Path(tmp_path)) or '')
+
+
+def test_a_line_break_is_in_no_tuple():
+  with pytest.raises(ValueError, match='line break'):
+    kind_of(tuple[str, ...]).read('"\r')

@@ -85,6 +85,13 @@ def _value(value: Any) -> tuple[str, list[int], list[int], list[bytes]]:
 
 def decoded(raw: bytes) -> records.Record:
   """Returns the record that `encoded` made bytes; ValueError where they are damaged."""
+  try:
+    return _decoded(raw)
+  except (TypeError, IndexError, OverflowError, RecursionError) as error:
+    raise ValueError(f'the header of a record makes no sense ({error})') from None
+
+
+def _decoded(raw: bytes) -> records.Record:
   place = 4 + int.from_bytes(raw[:4], 'little')
   record = {}
   for key, kind, shape, sizes in _header(raw[4:place]):

@@ -30,12 +30,16 @@ def damage(folder: epath.Path, host: int = 0, hosts: int = 1) -> str | None:
   expected: dict[str, str] = {}
   for file in sorted(folder.glob(f'{_PREFIX}*.json')):
     try:
-      expected.update(json.loads(file.read_text())['files'])
-    except (ValueError, KeyError, TypeError):
+      files = json.loads(file.read_text())['files']
+      # A name that leads out of the folder was not written by `seal`.
+      if any(name.startswith('/') or '..' in name.split('/') for name in files):
+        return f'{file.name} names files elsewhere'
+      expected.update(files)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
       return f'{file.name} does not parse'
   for name, digest in sorted(expected.items())[host::hosts]:
     path = folder / name
-    if not path.exists():
+    if not path.exists() or path.is_dir():
       return f'{name} is missing'
     if _digest(path) != digest:
       return f'{name} has changed since it was saved'
