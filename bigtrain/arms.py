@@ -18,7 +18,7 @@ ROOMS = ('data', 'compute', 'architecture', 'tuning', 'evaluation', 'iteration')
 BASE = 'as it is'
 DURATIONS = ('steps', 'epochs')  # Knobs that make a run longer, the first that there is.
 # When rates are compared: after which share of a run, and how many of an arm's go on.
-LOOKS = ((0.1, 2), (0.4, 1))
+LOOKS = ((0.1, 4), (0.25, 2), (0.5, 1))
 _REACH = 2  # Rates that are tried on either side of the experiment's own.
 _EXTENSIONS = 3  # Of a grid of rates whose best is its edge.
 _NOTICED = 0.05  # A cost that differs by less is the same.

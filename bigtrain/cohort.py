@@ -101,11 +101,8 @@ class Cohort:
     for group in groups.values():
       for name in group[0].traces.parts:
         self._lift(name, [member.traces for member in group])
-      # Sizes are devices times a power of 2, so that few are ever compiled.
-      size = len(self._devices) * _per_device(group[0].traces)
       while group:
-        while size > len(group) and size > len(self._devices):
-          size //= 2
+        size = self._width(group)
         chunks.append(group[:size])
         group = group[size:]
     return chunks
@@ -141,7 +138,14 @@ class Cohort:
     return jax.device_put(stacked, NamedSharding(mesh, PartitionSpec('member')))
 
   def _width(self, members: Sequence[Member]) -> int:
-    return -(-len(members) // len(self._devices)) * len(self._devices)
+    """Returns how many run at once, padding included.
+
+    Widths are a fourth of each other: what pads them costs less than compiling for more of them.
+    """
+    size = len(self._devices) * _per_device(members[0].traces)
+    while size // 4 >= max(len(members), len(self._devices)):
+      size //= 4
+    return size
 
   def _constants(self, lifted: Lifted, name: str, members: Sequence[Member]) -> list[np.ndarray]:
     return [

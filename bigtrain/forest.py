@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bigtrain.page import Html, plain, tag
+from bigtrain.page import Html, tag
 
 if TYPE_CHECKING:
   from bigtrain.tuning.comparisons import Effect
@@ -13,8 +13,14 @@ if TYPE_CHECKING:
 _ROW, _LEFT, _WIDTH = 28, 300, 380
 
 
-def forest(effects: Mapping[str, Effect], unit: str) -> Html:
-  """Returns the drawing: a dot for each effect, a line for its interval, its name on the left."""
+def forest(effects: Mapping[str, Effect], metric: str, higher: bool) -> Html:
+  """Returns the drawing: a dot for each effect, a line for its interval, its name on the left.
+
+  Args:
+    effects: By name.
+    metric: What is affected.
+    higher: Whether more of it is better.
+  """
   import math
 
   shown = {name: e for name, e in effects.items() if math.isfinite(e.mean)}
@@ -40,12 +46,14 @@ def forest(effects: Mapping[str, Effect], unit: str) -> Html:
       tag('path', d=line, stroke=colour, fill='none', **{'stroke-width': 2}),
       tag('circle', cx=across(effect.mean), cy=y, r=4, fill=colour),
     ]
+  left, right = ('\u2190 worse', 'better \u2192') if higher else ('\u2190 better', 'worse \u2192')
   parts += [
-    _words(plain(low), _LEFT, bottom + 20, 'start'),
-    _words(unit, _LEFT + _WIDTH // 2, bottom + 20, 'middle'),
-    _words(plain(high), _LEFT + _WIDTH, bottom + 20, 'end'),
+    _words('0', zero, bottom + 18, 'middle'),
+    _words(left, _LEFT, bottom + 18, 'start'),
+    _words(right, _LEFT + _WIDTH, bottom + 18, 'end'),
+    _words(f'change of {metric}', _LEFT + _WIDTH // 2, bottom + 40, 'middle'),
   ]
-  return tag('svg', *parts, viewBox=f'0 0 700 {bottom + 30}', role='img')
+  return tag('svg', *parts, viewBox=f'0 0 700 {bottom + 50}', role='img')
 
 
 def _words(value: str, x: float, y: float, anchor: str) -> Html:

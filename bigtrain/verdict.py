@@ -119,6 +119,12 @@ def conclude(
       f'by {_span(effect)} in {pairs} pairs of seeds, corrected p = {corrected[key]:.2g}'
     )
     answer += f'; on the test split by {_span(confirming[key])}.' if key in confirming else '.'
+    helping = [name for name in clear if (effects[name].mean > 0) == higher]
+    most = max(helping, key=lambda name: abs(effects[name].mean), default=None)
+    if most is None:
+      answer += ' No lever makes it better.'
+    elif most != key:
+      answer += f' Of those that make it better {most!r} does so most, by {_span(effects[most])}.'
   else:
     deviations = [effects[name].deviation for name in levers if math.isfinite(effects[name].mean)]
     seen = smallest_effect(max(deviations), pairs, alpha=each) if deviations else 0.0
@@ -156,18 +162,24 @@ def rows(study: Study, alpha: float) -> list[list[str]]:
   """Returns a row of the table for each lever that was compared on fresh seeds."""
   result = []
   for name, effect in study.effects.items():
-    needed = pairs_needed(effect.mean, effect.deviation, alpha=alpha / max(1, len(study.corrected)))
-    decided = study.corrected.get(name, 1.0) < alpha
-    more = (
-      'decided' if decided else 'no number' if needed is None else max(1, needed - effect.pairs)
-    )
     test = study.tests.get(name)
     result.append([
       name, f'{effect.mean:+.4g}', f'{effect.low:+.4g} to {effect.high:+.4g}',
       f'{study.corrected[name]:.2g}' if name in study.corrected else f'{effect.p:.2g} (alone)',
-      _span(test) if test else '', f'{study.costs.get(name, 1.0):.2f}', str(more),
+      _span(test) if test else '', f'{study.costs.get(name, 1.0):.2f}', _more(study, name, alpha),
     ])  # fmt: skip
   return result
+
+
+def _more(study: Study, name: str, alpha: float) -> str:
+  """How many seeds more would decide about a lever."""
+  if name not in study.corrected:
+    return ''
+  if study.corrected[name] < alpha:
+    return 'decided'
+  effect = study.effects[name]
+  needed = pairs_needed(effect.mean, effect.deviation, alpha=alpha / len(study.corrected))
+  return 'no number' if needed is None else str(max(1, needed - effect.pairs))
 
 
 HEAD = ('lever', 'effect', 'interval', 'corrected p', 'on test', 'cost', 'seeds more to decide')
@@ -192,7 +204,7 @@ def write_report(study: Study, file: str, *, title: str, metric: str, higher: bo
   sections = {
     'Answer': tag('p', study.answer),
     'Comparison': join([
-      forest(study.effects, metric),
+      forest(study.effects, metric, higher),
       table(HEAD, rows(study, alpha)),
       note(f'Effect: {metric} with the lever less without it, paired by seed, on seeds that the '
            f'screening has not seen. Intervals (t) hold at {1 - alpha:.0%} for all levers at once; '
