@@ -30,11 +30,11 @@ _OPTIMIZER = flags.DEFINE_enum('optimizer', 'sgd', ['sgd', 'adam'], 'of all bran
 _FROM = flags.DEFINE_float('from', 1.0, 'loss at which branches begin')
 _TO = flags.DEFINE_float('to', 0.5, 'loss at which they end')
 _SEEDS = flags.DEFINE_integer('seeds', 4, 'runs of each batch size and rate', lower_bound=1)
-_RATES = flags.DEFINE_integer('rates', 12, 'rates, a factor of sqrt(2) apart', lower_bound=1)
+_RATES = flags.DEFINE_integer('rates', 7, 'rates, a factor of 2 apart', lower_bound=3)
 _WIDTH = flags.DEFINE_integer('width', 64, 'half of the hidden layers')
 _BATCHES = (4, 8, 16, 32, 64, 128, 256, 512)
 _HIGHEST = {'sgd': 2.0, 'adam': 0.03}
-_MOST = 4_000  # Steps of a branch.
+_MOST = 2_000  # Steps of a branch.
 
 
 class Branches:
@@ -95,7 +95,7 @@ def beginning() -> Any:
 def steps_needed(start: Any, batch: int) -> tuple[float, float]:
   """Returns the fewest steps of a batch size to the second loss, mean of seeds, and its rate."""
   runs = Branches(batch)
-  rates = np.float32(_HIGHEST[_OPTIMIZER.value]) * 2 ** (-0.5 * np.arange(_RATES.value))
+  rates = np.float32(_HIGHEST[_OPTIMIZER.value]) * 2.0 ** -np.arange(_RATES.value)
   members = np.repeat(rates, _SEEDS.value)
   states = jax.tree.map(lambda x: jnp.repeat(x, len(members), axis=0), start)
   every = max(1, 32 // batch)

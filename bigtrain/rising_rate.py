@@ -33,14 +33,17 @@ def peak_of(experiment: Experiment) -> float:
   """Returns the highest rate of an experiment's schedule.
 
   Raises:
-    ValueError: It states none.
+    ValueError: It states none, or one that is 0.
   """
   if experiment.schedule is None:
     raise ValueError(
       'a range test takes an experiment that states its schedule: Experiment.schedule'
     )
   steps = np.unique(np.linspace(0, experiment.steps - 1, 1_000).astype(int))
-  return max(float(experiment.schedule(step)) for step in steps)
+  peak = max(float(experiment.schedule(step)) for step in steps)
+  if not 0 < peak < np.inf:
+    raise ValueError(f'the schedule has a highest rate of {peak:g}: it must be above 0')
+  return peak
 
 
 def range_test(experiment: Experiment) -> RangeTest:

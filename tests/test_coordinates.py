@@ -33,6 +33,7 @@ def test_changes_grow_with_width_and_the_command_says_so(tmp_path, capsys):
   assert 'With width grow' in said
 
 
+@pytest.mark.slow
 def test_under_mup_nothing_grows():
   found = check_coordinates(Build.of(experiment, mup=True), 'width', [16, 64, 256])
   assert set(found[16]) == {'Dense_0', 'Dense_1', 'head', 'output'}

@@ -74,7 +74,11 @@ def test_the_rate_is_the_rising_one_whatever_the_schedule_says():
 
 @pytest.mark.parametrize(
   ('knobs', 'words'),
-  [({'steps': 10}, '20 steps at least'), ({'optimizer': 'schedule_free'}, 'no range test')],
+  [
+    ({'steps': 10}, '20 steps at least'),
+    ({'lr': 0.0}, 'must be above 0'),
+    ({'optimizer': 'schedule_free'}, 'no range test'),
+  ],
 )
 def test_what_has_no_range_is_refused_and_leaves_nothing(knobs, words, tmp_path):
   with pytest.raises(ValueError, match=words):

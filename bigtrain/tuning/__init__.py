@@ -1,12 +1,12 @@
 """Tuning: optimisers and schedules, and what a difference between runs is worth.
 
 schedules: learning rates over time. optimizers: how a gradient becomes an update; adaptive: more of
-them; curvature: SOAP and Sophia; wrappers: SAM, schedule-free, states of low precision. gradients:
-what is done to a gradient before. orthogonal: the nearest orthogonal matrix, which Muon needs.
-layerwise: rates and beginnings by depth. noise_scales: from which batch size on more examples a
-step are wasted. range_tests: a run at a rate that rises, read. widths: muP, for settings that hold
-at any width. comparisons: intervals and p-values of paired runs. spaces: what a knob may be in a
-search. scaling: from the losses of small runs to a large one's.
+them; curvature: SOAP and Sophia; wrappers: SAM, schedule-free, states of low precision; eight_bits:
+of 8 bits. gradients: what is done to a gradient before. orthogonal: the nearest orthogonal matrix,
+which Muon needs. layerwise: rates and beginnings by depth. noise_scales: from which batch size on
+more examples a step are wasted. range_tests: a run at a rate that rises, read. widths: muP, for
+settings that hold at any width. comparisons: intervals and p-values of paired runs. spaces: what a
+knob may be in a search. scaling: from the losses of small runs to a large one's.
 """
 
 from etils import epy as _epy
@@ -25,6 +25,7 @@ with _epy.lazy_api_imports(globals()):
   from bigtrain.tuning.comparisons import pairs_needed as pairs_needed
   from bigtrain.tuning.curvature import soap as soap
   from bigtrain.tuning.curvature import sophia as sophia
+  from bigtrain.tuning.eight_bits import eight_bit as eight_bit
   from bigtrain.tuning.gradients import by_path as by_path
   from bigtrain.tuning.gradients import gradient_noise as gradient_noise
   from bigtrain.tuning.gradients import penalty as penalty

@@ -61,6 +61,8 @@ def tune(
   from bigtrain.trials import Trials
   from bigtrain.verdict import lines
 
+  if range_test and coordinates:
+    raise ValueError('--range_test and --coordinates are two looks: ask for one at a time')
   if range_test:
     return _range(build, workdir)
   if coordinates:
