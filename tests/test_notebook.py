@@ -15,11 +15,13 @@ HOUSE = pathlib.Path(__file__).parent.parent
 TINY = {
   'bring_your_own_data': {'ROWS': 300, 'EPOCHS': 2},
   'compare_runs': {'EPOCHS': 1},
+  'fine_tune_and_distil': {'STEPS': 20, 'FEW_STEPS': 5},
   'look_at_data': {},
   'quickstart': {'EPOCHS': 1, 'WIDTH': 16},
   'shard_and_compile': {'EPOCHS': 1},
   'tune_and_study': {'EPOCHS': 1, 'TRIALS': 2, 'SEEDS': 2},
 }
+SLOW = {'fine_tune_and_distil'}  # Eight runs, each compiled.
 
 
 @pytest.fixture(scope='module')
@@ -71,7 +73,9 @@ def test_every_notebook_is_tried():
   assert {path.stem for path in (HOUSE / 'notebooks').glob('*.ipynb')} == set(TINY)
 
 
-@pytest.mark.parametrize('name', sorted(TINY))
+@pytest.mark.parametrize(
+  'name', [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW)) for n in sorted(TINY)]
+)
 def test_a_notebook_runs_from_top_to_bottom(name, tmp_path, monkeypatch):
   shells = pytest.importorskip('IPython.core.interactiveshell', reason='needs IPython')
   monkeypatch.chdir(tmp_path)
