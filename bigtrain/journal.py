@@ -156,7 +156,7 @@ def _cut(path: epath.Path, step: int) -> list[dict[str, Any]]:
       path.write_bytes(path.read_bytes()[:end])
     else:
       os.truncate(path, end)
-  return [row for row in rows[:count] if row['step'] == step]
+  return [row for row in rows[:count] if row and row['step'] == step]
 
 
 class Meter:

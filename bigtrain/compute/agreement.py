@@ -6,7 +6,7 @@ other until they are killed.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -57,7 +57,7 @@ def agree_on_arrays(tree: Any) -> None:
     )
 
 
-def unequal(all_held: list[Mapping[str, Mapping[str, str]]]) -> list[str]:
+def unequal(all_held: Sequence[Mapping[str, Mapping[str, str]]]) -> list[str]:
   """Returns one sentence for each copy that differs from the first of its part.
 
   Args:
