@@ -2,7 +2,9 @@
 
 from setuptools import find_packages, setup
 
-# jax is bounded above: each release so far has renamed something that this codebase calls.
+# jax is bounded above: each release so far has renamed something that this codebase calls. Both
+# ends were tried, with what pip chose beside them: jax 0.10.2, flax 0.12.8 and numpy 2.4 on Python
+# 3.11; jax 0.12.0, flax 0.12.12 and numpy 2.5 on Python 3.12.
 JAX = '>=0.10,<0.13'
 
 setup(

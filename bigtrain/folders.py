@@ -6,7 +6,7 @@ import os
 import pathlib
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ def replacing(folder: str, *, marker: str, overwrite: bool) -> Iterator[pathlib.
       raise ValueError(f'--out={folder} is there, and no export made it: name a new folder')
     if not overwrite:
       raise ValueError(f'--out={folder} holds an export: name a new folder, or add --overwrite')
+  made = [above for above in place.parents if not above.exists()]
   place.parent.mkdir(parents=True, exist_ok=True)
   part = place.parent / f'.{place.name}.{os.getpid()}.part'
   part.mkdir()
@@ -78,3 +79,6 @@ def replacing(folder: str, *, marker: str, overwrite: bool) -> Iterator[pathlib.
     shutil.rmtree(old, ignore_errors=True)
   finally:
     shutil.rmtree(part, ignore_errors=True)
+    for above in made:
+      with suppress(OSError):  # It holds something now.
+        above.rmdir()

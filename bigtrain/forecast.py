@@ -97,6 +97,7 @@ def forecast(
     ValueError: The mesh does not suit devices or batch.
   """
   program = Program(experiment, mesh, devices)
+  queued = program.batch_shapes(program.per_dispatch)  # The batches of one call of `run`.
   program.per_dispatch = 1  # A loop over several steps would hide what one costs.
   chips = list(program.mesh.devices.flat)
   chip = compute.find_chip(chips[0])
@@ -105,7 +106,7 @@ def forecast(
   state = program.shapes
   parts = {
     'parameters': state.params, 'optimiser': state.opt_state, 'average': state.ema,
-    'model state': state.model_state, 'batch': batch,
+    'model state': state.model_state, 'batch': queued,
   }  # fmt: skip
   held = {name: float(size) for name, tree in parts.items() if (size := bytes_per_device(tree))}
   with jax.set_mesh(program.mesh):
@@ -136,6 +137,7 @@ def forecast(
   peak = float(memory.peak_memory_in_bytes)
   if chips[0].platform == 'cpu':  # Where the peak is the arguments alone.
     peak += memory.temp_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+  peak += bytes_per_device(queued) - bytes_per_device(batch)
   held['temporaries'] = max(peak - sum(held.values()), 0.0)
   costs = compute.read_costs(compiled.as_text(), chips)
   sums: dict[str, tuple[float, float]] = {}

@@ -168,7 +168,7 @@ def language_model(scorer: Scorer, tokenizer: Tokenizer) -> Any:
     from lm_eval import utils  # pyright: ignore[reportMissingImports]
     from lm_eval.api.model import TemplateLM  # pyright: ignore[reportMissingImports]
   except ImportError:
-    raise ValueError("this needs lm-eval: pip install 'bigtrain[lm_eval]'") from None
+    raise ValueError('this needs lm-eval: pip install lm-eval torch transformers') from None
   begin = tokenizer.end
   if begin is None:
     newline = tokenizer.encode('\n')

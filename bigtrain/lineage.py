@@ -90,7 +90,8 @@ def forked(
         checkpoints.choose(step)
       checkpoints.close()
   except ValueError as error:
-    raise ValueError(f'--init: {str(error).split(":")[0]}') from None
+    said = str(error).replace('train first, or name the run by --workdir', 'name a trained run')
+    raise ValueError(f'--init: {said}') from None
   if begun:
     old = [node['workdir'] for node in (read(workdir) or {'from': []})['from']]
     if old != [_place(run)]:

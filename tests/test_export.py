@@ -159,7 +159,9 @@ def test_nothing_of_another_is_replaced_and_nothing_is_left_half_done(run, tmp_p
 
 def test_a_model_that_nobody_publishes_is_refused_in_a_sentence(tmp_path):
   check_sentence(
-    lambda: verb(toys.experiment(), workdir=str(tmp_path)), ['--to=stablehlo takes any'], 'Net is'
+    lambda: verb(toys.experiment(), workdir=str(tmp_path / 'new' / 'run')),
+    ['--to=stablehlo takes any'],
+    'Net is',
   )
   assert not list(tmp_path.iterdir())
 

@@ -66,8 +66,8 @@ def test_going_on_leaves_the_lineage_and_asks_for_the_same_start(runs):
     (names[1], names[2], ['has begun from', names[0], 'not with --init']),
     (names[0], names[1], ['has begun without --init']),
     (names[0], names[0], ['is --workdir itself']),
-    (names[1], f'{names[0]}@2', ['holds no checkpoint of step 2']),
-    (names[1], '/nowhere', ['--init', '/nowhere holds no checkpoint']),
+    (names[1], f'{names[0]}@2', ['holds no checkpoint of step 2', 'choose one of [']),
+    (names[1], '/nowhere', ['--init', '/nowhere holds no checkpoint', 'name a trained run']),
   ):
     toys.check_sentence(lambda w=workdir, i=init: lineage.forked(make(), w, i), words, '--')
   toys.check_sentence(

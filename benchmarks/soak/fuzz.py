@@ -155,7 +155,7 @@ SEEDS = {
 
 def fuzz(name: str, seconds: int) -> None:
   """Feeds one parser in this process, which ends with that."""
-  import atheris  # pyright: ignore[reportMissingImports]
+  atheris: Any = importlib.import_module('atheris')
 
   with atheris.instrument_imports(include=['bigtrain']):
     for module in MODULES:

@@ -4,7 +4,8 @@
   python -m benchmarks.soak.load --scale=0.01
 
 Each line is a case with its start (opening, in seconds), its step (one write, look or batch, in
-milliseconds) and by how much the memory of the process grew, without what is mapped from files.
+milliseconds), both of processor time, so that other work on the machine counts for nothing, and by
+how much the memory of the process grew, without what is mapped from files.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ _STEPS = 20  # Timed, of which the median counts.
 def measure(name: str, start: Callable[[], Any], step: Callable[[Any], Any]) -> None:
   """Prints what it takes to start something and to take a step with it."""
   _, before = memory()
-  begun = time.perf_counter()
+  begun = time.process_time()
   made = start()
-  started = time.perf_counter() - begun
+  started = time.process_time() - begun
   spent = []
   for _ in range(_STEPS):
-    begun = time.perf_counter()
+    begun = time.process_time()
     step(made)
-    spent.append(time.perf_counter() - begun)
+    spent.append(time.process_time() - begun)
   _, after = memory()
   step_ms = 1e3 * float(np.median(spent))
   print(

@@ -40,8 +40,9 @@ def quantised(model: nn.Module, kind: str, *, spared: str = '(.*/)?head') -> nn.
   try:
     import qwix
   except ImportError as error:
-    cure = "pip install 'bigtrain[quantise]'"
-    raise ImportError(f'quantise={kind!r} needs qwix, which is not here: {cure}') from error
+    raise ImportError(
+      f'quantise={kind!r} needs qwix, which is not here: pip install qwix'
+    ) from error
 
   class Products(qwix.QtProvider):
     def get_intercept_map(self) -> dict[str, Any]:

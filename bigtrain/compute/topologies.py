@@ -38,7 +38,7 @@ def topology_devices(topology: str, slices: int = 1) -> list[Any]:
     raise ValueError(f'--slices must be at least 1, got {slices}')
   if importlib.util.find_spec('libtpu') is None:
     raise ValueError(
-      f"--topology={topology} needs the TPU's compiler, libtpu: pip install 'bigtrain[tpu]' "
+      f"--topology={topology} needs the TPU's compiler, libtpu: pip install 'jax[tpu]' "
       f'(Linux on x86), or leave --topology out to compile for the devices here'
     )
   for name, value in _ENVIRONMENT.items():

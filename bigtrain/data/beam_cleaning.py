@@ -90,7 +90,7 @@ def clean_with_beam(
   try:
     import apache_beam as beam  # pyright: ignore[reportMissingImports]
   except ImportError:
-    raise ImportError(f"{_PLACE}: needs Beam: `pip install 'bigtrain[beam]'`") from None
+    raise ImportError(f'{_PLACE}: needs Beam: `pip install apache-beam`') from None
   from apache_beam.io.filesystems import FileSystems  # pyright: ignore[reportMissingImports]
 
   for which, value, known in (

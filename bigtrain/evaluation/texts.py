@@ -1,6 +1,6 @@
 """Texts against reference texts: exact match, error rates, BLEU and chrF, with intervals.
 
-BLEU and chrF are sacrebleu's (`pip install 'bigtrain[text]'`), whose numbers others report too.
+BLEU and chrF are sacrebleu's (`pip install sacrebleu`), whose numbers others report too.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def text_scores(
       import sacrebleu  # pyright: ignore[reportMissingImports]
     except ImportError:
       raise ImportError(
-        "text_scores: BLEU and chrF need sacrebleu: pip install 'bigtrain[text]', or corpus=False"
+        'text_scores: BLEU and chrF need sacrebleu: pip install sacrebleu, or corpus=False'
       ) from None
     for name, metric in (('bleu', sacrebleu.BLEU()), ('chrf', sacrebleu.CHRF())):
       if not len(references):

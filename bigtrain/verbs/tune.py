@@ -76,7 +76,7 @@ def tune(
   try:
     import optuna
   except ImportError:
-    raise ValueError("tune needs optuna: pip install 'bigtrain[tune]'") from None
+    raise ValueError('tune needs optuna: pip install optuna') from None
   del optuna
   runner = Trials(build, os.path.join(workdir, 'trials.jsonl'))
   search = Search(
