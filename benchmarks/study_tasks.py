@@ -102,14 +102,16 @@ def parts(
   if task == 'source':
     text = _bytes()
     held = rng.permutation(len(text) // 4_096)[:48] * 4_096  # Stretches far from each other.
-    size = (2 * 32_000, 2 * 4_000, 2 * 4_000)
     places = [
-      np.concatenate([start + np.arange(4_096 - CONTEXT) for start in some])
-      for some in (held[:32], held[32:40], held[40:])
+      rng.permutation((some[:, None] + np.arange(4_096 - CONTEXT)).ravel())[:size]
+      for some, size in ((held[:32], 32_000), (held[32:40], 4_000), (held[40:], 4_000))
     ]
-    places = [rng.permutation(some)[: n // 2] for some, n in zip(places, size, strict=True)]
     x = [text[some[:, None] + np.arange(CONTEXT)] for some in places]
     y = [text[some + CONTEXT].astype(np.int32) for some in places]
+    known = {row.tobytes() for row in x[0]}
+    for part in (1, 2):  # Short texts repeat, and what was trained on is not judged by.
+      new = np.array([row.tobytes() not in known for row in x[part]])
+      x[part], y[part] = x[part][new][:2_000], y[part][new][:2_000]
     key, classes = 'tokens', 256
   else:
     source = _images(task)

@@ -108,6 +108,10 @@ def ablate(
     if gate.fatal and not gate.passed:
       return verdict.Study(f'No lever can be judged: {gate.said}.', ranking=[], gates=passed)
   arms = make_arms(trials, levers, plan.rate)
+  say(
+    f'Screening: {len(arms)} arms at up to 5 rates, {plan.screen} seeds each. Then the '
+    f'{plan.leaders} that differ most, and a null arm: {plan.seeds} pairs of runs each.'
+  )
   score = scores(trials, plan)
   first = build.knobs['seed']
   screening = run_screening(

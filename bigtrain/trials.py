@@ -78,6 +78,11 @@ class Trials:
     """Whether the journal has the end of this run already."""
     return (self.build.key(knobs), '1') in self._known
 
+  @property
+  def measured(self) -> int:
+    """How many measurements are kept."""
+    return len(self._known)
+
   def measure(
     self, runs: Sequence[Knobs], evals: Sequence[str], *, share: float = 1.0, stage: str = ''
   ) -> list[Results]:

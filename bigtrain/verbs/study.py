@@ -39,7 +39,12 @@ def study(
   build = build.with_defaults(build.table('STUDY'))
   known = read_levers(build, levers)
   plan = plan.fit(build)
-  result = ablate(Trials(build, os.path.join(workdir, 'trials.jsonl')), known, plan)
+  trials = Trials(build, os.path.join(workdir, 'trials.jsonl'))
+  try:
+    result = ablate(trials, known, plan)
+  except KeyboardInterrupt:
+    print(f'\nInterrupted: {trials.measured} measurements are kept, and the same command goes on.')
+    raise
   if result.effects:
     page = os.path.join(workdir, 'study.html')
     verdict.write_report(
