@@ -18,12 +18,12 @@ from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from bigtrain.evaluation import Mean
 from bigtrain.lifting import Lifted
+from bigtrain.side_by_side import over_one, several, spread
 from bigtrain.state import started
 from bigtrain.traces import Traces
 
@@ -120,8 +120,8 @@ class Cohort:
     key = (id(lifted), width, stacked)
     if key not in self._programs:
       mesh = self._mesh(width)
-      function = _over_one(lifted) if width == mesh.size else jax.vmap(lifted)
-      function = _several(function) if stacked else _spread(function)
+      function = over_one(lifted) if width == mesh.size else jax.vmap(lifted)
+      function = several(function) if stacked else spread(function)
       many, alike = PartitionSpec('member'), PartitionSpec()
       inputs = (many, many, alike) if stacked else (many, many)
       whole = jax.shard_map(function, mesh=mesh, in_specs=inputs, out_specs=many, check_vma=False)
@@ -186,16 +186,14 @@ class Cohort:
     else:
       states = self._place(_stack([m.state for m in full]))
     step = members[0].step
-    several = 1 if members[0].traces.convolutions else _STEPS
+    most = 1 if members[0].traces.convolutions else _STEPS
     program, lifted = self._program('step', members, len(full), True)
     constants = self._constants(lifted, 'step', full)
     losses = []
     while step < until:
-      count = min(several, until - step)
+      count = min(most, until - step)
       rows = [[next(m.iterator) for _ in range(count)] for m in members]
-      batches = _stack(
-        [_stack((row + row[-1:] * several)[:several]) for row in _filled(rows, len(full))]
-      )
+      batches = _stack([_stack((row + row[-1:] * most)[:most]) for row in _filled(rows, len(full))])
       states, loss = program(constants, (seeds, states, batches), np.int32(count))
       losses.append((loss, count))
       if len(losses) > 1:
@@ -262,41 +260,3 @@ def _filled(items: Sequence[Any], length: int) -> list[Any]:
 
 def _stack(trees: Sequence[Any]) -> Any:
   return jax.tree.map(lambda *x: np.stack(x), *trees)
-
-
-def _over_one(function: Any) -> Any:
-  """The function of arrays with a leading axis of 1."""
-
-  def result(*arguments):
-    inner = jax.tree.map(lambda x: x[0], arguments)
-    return jax.tree.map(lambda x: x[None], function(*inner))
-
-  return result
-
-
-def _spread(function: Any) -> Any:
-  return lambda constants, arguments: function(constants, *arguments)
-
-
-def _several(function: Any) -> Any:
-  """Takes the first `count` of several steps, whose batches are stacked behind the members."""
-
-  def take(constants, arguments, count):
-    seeds, states, batches = arguments
-    length = jax.tree.leaves(batches)[0].shape[1]
-
-    def one(index, states):
-      batch = jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, index, 1, False), batches)
-      states, means = function(constants, seeds, states, batch)
-      return states, means['loss'].value
-
-    if length == 1:
-      return one(0, states)
-
-    def body(index, carry):
-      states, loss = one(index, carry[0])
-      return states, carry[1] + loss
-
-    return jax.lax.fori_loop(0, count, body, (states, jnp.zeros(seeds.shape, jnp.float32)))
-
-  return take
