@@ -19,12 +19,13 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 FASHION = pathlib.Path('/usr/share/datasets/fashion-mnist')
 EMOJI = pathlib.Path(os.environ.get('BIGTRAIN_DATA', '')) / 'emoji-datasource-16.0.0.tgz'
 
-TINY = {
+TINY = {  # RUN is the workdir of a run before, of which FIRST has the knobs.
   'digits': [
     [],
     ['--model=mlp'],
     ['--model=convnet', '--width=16'],
   ],
+  'distil': [['--teacher=RUN', '--steps=2', '--hidden=4']],
   'emoji': [['--width=16', '--epochs=1', '--batch=512']],
   'fashion': [['--width=4', '--epochs=1', '--batch=19000']],
   'fashion_rows': [['--width=8', '--depth=1', '--epochs=0.1', '--batch=1024']],
@@ -38,6 +39,11 @@ TINY = {
     ['--steps=20', '--every=10', '--depth=1', '--width=32'],
     ['--steps=20', '--depth=1', '--width=32', '--nomodern', '--conv=0', '--optimizer=adamw'],
   ],
+  'transfer': [['--first=RUN', '--steps=2', '--depth=1', '--width=32', '--share=0.1']],
+}
+FIRST = {
+  'distil': ['--role=teacher', '--steps=2'],
+  'transfer': ['--task=python', '--steps=2', '--depth=1', '--width=32'],
 }
 LARGE = {'lm_1b', 'lm_8b', 'moe_lm', 'vit_imagenet'}  # In test_large_experiments.py.
 NEEDED = {  # From $BIGTRAIN_DATA.
@@ -77,14 +83,20 @@ def test_end_to_end(name, knobs, tmp_path):
         needed()
     except FileNotFoundError as error:
       pytest.skip(str(error))
-  if name == 'shakespeare':
+  if name in ('shakespeare', 'transfer'):
     text = 'ROMEO: it is the east, and Juliet is the sun.\n' * 300
     (tmp_path / 'tinyshakespeare.txt').write_text(text)
     environment['BIGTRAIN_DATA'] = str(tmp_path)
   if name == 'digits':
     knobs = [*knobs, '--epochs=2']
+  start = [sys.executable, '-m', f'experiments.{name}']
+  if name in FIRST:
+    first = f'--workdir={tmp_path / "first"}'
+    before = subprocess.run([*start, first, *FIRST[name]], cwd=ROOT, env=environment)
+    assert before.returncode == 0
+    knobs = [knob.replace('RUN', str(tmp_path / 'first')) for knob in knobs]
   workdir = tmp_path / 'run'
-  command = [sys.executable, '-m', f'experiments.{name}', f'--workdir={workdir}', *knobs]
+  command = [*start, f'--workdir={workdir}', *knobs]
   done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True)
   assert done.returncode == 0, done.stderr
   rows = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
@@ -92,6 +104,8 @@ def test_end_to_end(name, knobs, tmp_path):
   assert (workdir / 'flags.txt').exists()
   assert (workdir / f'{name}.py').exists()
   assert (workdir / 'tokenizer.json').exists() == (name == 'stdlib_lm')
+  if name in FIRST:
+    return  # Time: two runs are enough.
   again = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True)
   assert again.returncode == 0, again.stderr
   assert 'Done at step' in again.stdout

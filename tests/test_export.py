@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -71,9 +72,9 @@ def test_other_libraries_compute_the_same_and_make_the_same_tokens(run, logits):
   assert tokenizer.eos_token_id == model.config.eos_token_id == 0
 
 
-@pytest.mark.parametrize('kind', ['adapters', 'student'])
+@pytest.mark.parametrize('kind', ['adapters', pytest.param('student', marks=pytest.mark.slow)])
 def test_adapters_are_merged_and_a_student_goes_alone(run, kind, tmp_path):
-  net = language().model
+  net: Any = language().model
   if kind == 'adapters':
     changes = dict(
       model=iteration.LoRA(net, targets='block_0/.*', rank=2, int8='block_0/feed/.*'),
