@@ -71,6 +71,7 @@ def make_study(part: str, task: str, defect: str, replicate: int, cohort: Cohort
   """Makes a study as the verb does; a key that it claims is measured again."""
   knobs, levers, right = tasks.plant(task, defect)
   if part == 'null':
+    knobs['lr'] = tasks.TUNED[task]
     levers = {f'data: order {i}': dict(order=i) for i in range(1, 6)}
   build = Build.of(tasks.experiment, **knobs, seed=replicate * tasks.REPLICATE)
   trials, plan = Trials(build, cohort=cohort), Plan().fit(build)
