@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
 from bigtrain import compute
 from bigtrain.evaluation import Items, Mean, itemise, report_items
@@ -148,6 +149,7 @@ class Program:
 
   def compile(self) -> None:
     """Compiles the training step now, rather than at the first `run`."""
+    logging.info('Compiling a training step')
     with self.goodput.spending('compile'):
       _ = self._step
 

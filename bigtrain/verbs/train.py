@@ -62,7 +62,6 @@ def train(
     experiment = lineage.forked(experiment, workdir, init, keep=init_keep, rename=init_rename)
   elif init_keep or init_rename:
     raise ValueError('--init_keep and --init_rename are rules for --init: name a run there')
-  logging.info('Compiling a training step; the run is kept in %s', workdir)
   program, run = attempt(
     dataclasses.replace(
       experiment,
