@@ -20,6 +20,7 @@ def experiment(
   experts: int = 8,  # Feed-forward layers of a block; 0 is one without a router.
   active: int = 2,  # Experts of a token, which share the dense layer's hidden units.
   balance: float = 0.01,  # Weight of the loss that keeps experts evenly used.
+  vocab: int = 4096,  # Tokens of the byte-pair encoding.
   epochs: float = 0.2,
   length: int = 256,  # Tokens of context.
   width: int = 128,
@@ -27,7 +28,9 @@ def experiment(
   seed: int = 0,
 ) -> Experiment:
   """Returns the experiment; each argument is also a flag."""
-  dense = stdlib_lm.experiment(epochs=epochs, length=length, width=width, lr=lr, seed=seed)
+  dense = stdlib_lm.experiment(
+    vocab=vocab, epochs=epochs, length=length, width=width, lr=lr, seed=seed
+  )
   if not experts:
     return dense
 

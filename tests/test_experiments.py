@@ -35,6 +35,7 @@ TINY = {  # RUN is the workdir of a run before, of which FIRST has the knobs.
   'stdlib_lm': [
     ['--epochs=0.001', '--vocab=300', '--length=64', '--batch=64', '--depth=1', '--width=32'],
   ],
+  'stdlib_moe': [['--epochs=0.001', '--vocab=300', '--length=64', '--width=32', '--experts=2']],
   'shakespeare': [
     ['--steps=20', '--every=10', '--depth=1', '--width=32'],
     ['--steps=20', '--depth=1', '--width=32', '--nomodern', '--conv=0', '--optimizer=adamw'],
@@ -103,7 +104,7 @@ def test_end_to_end(name, knobs, tmp_path):
   assert any('held_out/loss' in row for row in rows)
   assert (workdir / 'flags.txt').exists()
   assert (workdir / f'{name}.py').exists()
-  assert (workdir / 'tokenizer.json').exists() == (name == 'stdlib_lm')
+  assert (workdir / 'tokenizer.json').exists() == (name in ('stdlib_lm', 'stdlib_moe'))
   if name in FIRST:
     return  # Time: two runs are enough.
   again = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True)
