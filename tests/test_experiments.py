@@ -35,7 +35,7 @@ TINY = {  # RUN is the workdir of a run before, of which FIRST has the knobs.
   'stdlib_lm': [
     ['--epochs=0.001', '--vocab=300', '--length=64', '--batch=64', '--depth=1', '--width=32'],
   ],
-  'stdlib_moe': [['--epochs=0.001', '--vocab=300', '--length=64', '--width=32', '--experts=2']],
+  'stdlib_moe': [['--epochs=0.001', '--vocab=300', '--length=256', '--width=16', '--experts=2']],
   'shakespeare': [
     ['--steps=20', '--every=10', '--depth=1', '--width=32'],
     ['--steps=20', '--depth=1', '--width=32', '--nomodern', '--conv=0', '--optimizer=adamw'],
@@ -142,5 +142,9 @@ def test_a_fork_runs_from_an_empty_folder(tmp_path):
   assert (tmp_path / 'run' / 'mine.py').exists()
   # What a person sees: bigtrain's own lines and no library's, then what to try.
   said = [line.split('] ')[0] for line in done.stderr.splitlines()]
-  assert {re.sub(r'.* (\w+\.py):\d+', r'\1', line) for line in said} == {'progress.py', 'train.py'}
+  assert {re.sub(r'.* (\w+\.py):\d+', r'\1', line) for line in said} == {
+    'program.py',
+    'progress.py',
+    'train.py',
+  }
   assert 'Next:\n  python mine.py report --workdir=run' in done.stdout
