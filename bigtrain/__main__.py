@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 
 from bigtrain import flags, launch, record
-from bigtrain.json_lines import objects
+from bigtrain.json_lines import entries
 
 _TAIL = 1 << 16  # Bytes of the end of a journal, which hold its last lines.
 _SHOWN = 30  # Runs, the newest.
@@ -60,7 +60,7 @@ def _last(journal: pathlib.Path) -> str:
     file.seek(max(0, journal.stat().st_size - _TAIL))
     content = file.read()
   said, step = {}, 0
-  for row in objects(content):  # The first line is cut, and the last may be.
+  for row in entries(content):  # The first line is cut, and the last may be.
     step = row['step']
     said.update({k: v for k, v in row.items() if k.endswith('/loss') and not k.startswith('train')})
   return f', step {step:,}' + ''.join(f', {name} {value:.4g}' for name, value in said.items())

@@ -5,7 +5,7 @@ The command line and a notebook train through this, so that a workdir is the sam
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 from etils import epath
@@ -19,8 +19,6 @@ from bigtrain.provenance import revision
 from bigtrain.train import Run, fit
 
 if TYPE_CHECKING:
-  from collections.abc import Sequence
-
   from bigtrain.experiment import Experiment
   from bigtrain.record import Record
 
@@ -31,14 +29,9 @@ def attempt(
   record: Record | None = None,
   *,
   mesh: str = '',
-  log_every: int = 50,
-  save_every: int = 0,
-  hang_after: float = 0.0,
   leaks: str = 'warn',
   profile: str = '',
-  progress: bool = True,
-  trackers: Sequence[str] = ('tensorboard',),
-  check_parameters: bool = False,
+  **loop: Any,
 ) -> tuple[Program, Run]:
   """Trains to the end or to a stop, and notes who looked at a test split.
 
@@ -47,9 +40,9 @@ def attempt(
     workdir: Where the run is kept.
     record: What is written of this start, before anything else; None writes nothing of it.
     mesh: Devices by axis, such as 'data:2,fsdp:-1'; empty is all on fsdp.
-    log_every, save_every, hang_after, progress, trackers, check_parameters: As for `fit`.
     leaks: As for `check_leaks`.
     profile: As for `compute.Profile`.
+    **loop: As for `fit`.
 
   Raises:
     ValueError: Something does not fit, and nothing was written; or memory ran out on the way.
@@ -69,16 +62,7 @@ def attempt(
     for name, content in getattr(source, 'files', {}).items():
       (epath.Path(workdir) / name).write_bytes(content)
   try:
-    run = fit(
-      program,
-      workdir,
-      log_every=log_every,
-      save_every=save_every,
-      hang_after=hang_after,
-      progress=progress,
-      trackers=trackers,
-      check_parameters=check_parameters,
-    )
+    run = fit(program, workdir, **loop)
   except jax.errors.JaxRuntimeError as error:
     said = out_of_memory.sentence(error, program, record.knobs if record else ())
     if said is None:

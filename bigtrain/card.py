@@ -12,7 +12,7 @@ from etils import epath
 from bigtrain import record
 from bigtrain.evaluation import looks
 from bigtrain.iteration import Card
-from bigtrain.json_lines import objects
+from bigtrain.json_lines import entries
 from bigtrain.kinds import text
 from bigtrain.workdirs import Workdir
 
@@ -88,7 +88,7 @@ def _results(experiment: Experiment, workdir: str, step: int) -> dict[str, dict[
   """Returns what the journal has for this step, by evaluation."""
   results: dict[str, dict[str, float]] = {name: {} for name in experiment.evals}
   path = epath.Path(workdir) / 'metrics.jsonl'
-  for row in objects(path.read_text() if path.exists() else ''):
+  for row in entries(path.read_text() if path.exists() else ''):
     for key, value in row.items() if row['step'] == step else ():
       name, _, metric = key.partition('/')
       if name in results and metric:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bigtrain.page import Html, join, plain, tag
+from bigtrain.page import Html, join, label, tag
 
 # Of Okabe and Ito, which colour-blind people tell apart; each with a dash of its own, for grey.
 _LINES = (
@@ -92,6 +92,5 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def _words(value: Any, x: float, y: float, anchor: str) -> Html:
-  place = {'x': x, 'y': y, 'text-anchor': anchor, 'font-size': 15, 'fill': '#59636e'}
   whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e9
-  return tag('text', plain(int(value) if whole else value), **place)
+  return label(int(value) if whole else value, x, y, anchor, size=15, fill='#59636e')

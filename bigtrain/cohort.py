@@ -219,7 +219,7 @@ class Cohort:
     for row in itertools.zip_longest(*streams):
       # A member whose data have ended repeats its last batch, which is then not looked at.
       last = [batch or old for batch, old in zip(row, last, strict=True)]
-      means, (table, _), weight = jax.device_get(
+      means, table, weight = jax.device_get(
         program(constants, (params, model_state, _stack(_filled(last, len(full)))))
       )
       for index, batch in enumerate(row):

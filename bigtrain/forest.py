@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bigtrain.page import Html, tag
+from bigtrain.page import Html, label, tag
 
 if TYPE_CHECKING:
   from bigtrain.tuning.comparisons import Effect
@@ -57,5 +57,4 @@ def forest(effects: Mapping[str, Effect], metric: str, higher: bool) -> Html:
 
 
 def _words(value: str, x: float, y: float, anchor: str) -> Html:
-  place = {'x': x, 'y': y, 'text-anchor': anchor, 'font-size': 14, 'fill': '#1b1f24'}
-  return tag('text', value, **place)
+  return label(value, x, y, anchor, size=14, fill='#1b1f24')

@@ -8,7 +8,7 @@ pure function of (seed, n), so the number of a step names its batch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -80,8 +80,7 @@ class Health:
   def _is_spike(self, loss: float) -> bool:
     usual = np.array(self._usual)
     if len(usual) >= _ENOUGH:
-      median = np.median(usual)
-      scale = 1.4826 * np.median(np.abs(usual - median))  # A normal's standard deviation.
+      median, scale = median_and_spread(usual)
       if loss > median + max(_SCALES * scale, _TIMES * (usual.max() - median)):
         self._spikes += 1
         if self._spikes < _NEW_NORMAL:
@@ -90,3 +89,9 @@ class Health:
     self._spikes = 0
     self._usual.append(float(loss))
     return False
+
+
+def median_and_spread(losses: Sequence[float] | np.ndarray) -> tuple[float, float]:
+  """Returns the median, and the standard deviation that a normal's median deviation tells of."""
+  median = float(np.median(losses))
+  return median, 1.4826 * float(np.median(np.abs(np.asarray(losses) - median)))

@@ -18,7 +18,7 @@ from typing import Any
 from etils import epath
 
 from bigtrain.goodput import Goodput
-from bigtrain.json_lines import objects
+from bigtrain.json_lines import entries
 from bigtrain.trackers import Trackers
 
 _FILE = 'metrics.jsonl'
@@ -83,7 +83,9 @@ class Journal:
     path = self._folder / _FILE if self._folder is not None else None
     if path is None or not path.exists():
       return []
-    return [row[key] for row in _entries(path.read_bytes()) if key in row]
+    named = f'"{key}"'.encode()  # Most lines have it not, and need no parsing.
+    lines = b'\n'.join(line for line in path.read_bytes().splitlines() if named in line)
+    return [row[key] for row in entries(lines) if key in row]
 
   def close(self) -> None:
     """Writes what is pending."""
@@ -115,11 +117,7 @@ def _first(path: epath.Path) -> list[dict[str, Any]]:
   if not path.exists():
     return []
   with path.open('rb') as file:
-    return [row for row in _entries(file.read(_WINDOW)) if row['step'] == 0]
-
-
-def _entries(content: bytes) -> Iterator[dict[str, Any]]:
-  return (row for row in objects(content) if isinstance(row.get('step'), int))
+    return [row for row in entries(file.read(_WINDOW)) if row['step'] == 0]
 
 
 def _cut(path: epath.Path, step: int) -> list[dict[str, Any]]:
@@ -138,7 +136,7 @@ def _cut(path: epath.Path, step: int) -> list[dict[str, Any]]:
       lines = file.read().splitlines(keepends=True)
     if begin:
       begin += len(lines.pop(0))  # Cut, or by chance whole.
-    rows = [next(_entries(x), None) if x.endswith(b'\n') else None for x in lines]
+    rows = [next(entries(x), None) if x.endswith(b'\n') else None for x in lines]
     if not begin or (rows and rows[0] is not None and rows[0]['step'] < step):
       break
     window *= 8

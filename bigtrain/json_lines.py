@@ -1,4 +1,4 @@
-"""Lines of JSON, which a run that is killed leaves cut short."""
+"""Lines of JSON, such as a journal's, which a run that is killed leaves cut short."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def objects(content: str | bytes) -> Iterator[dict[str, Any]]:
       continue
     if isinstance(row, dict):
       yield row
+
+
+def entries(content: str | bytes) -> Iterator[dict[str, Any]]:
+  """Yields the entries of a journal: objects that say of which step they are."""
+  return (row for row in objects(content) if isinstance(row.get('step'), int))

@@ -124,6 +124,12 @@ def bars(values: Mapping[str, float]) -> Html:
   return tag('div', *(cell for row in cells for cell in row), class_='bars')
 
 
+def label(content: Any, x: float, y: float, anchor: str, *, size: int, fill: str) -> Html:
+  """Returns words in a drawing; `anchor` says which of their ends stands at x."""
+  place = {'x': x, 'y': y, 'text-anchor': anchor, 'font-size': size, 'fill': fill}
+  return tag('text', content, **place)
+
+
 def picture(pixels: Any, caption: Any = '') -> Html:
   """Returns a picture with its caption, as PNG inside the page.
 

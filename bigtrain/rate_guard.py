@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from bigtrain.health import median_and_spread
+
 _BLOCK = 16  # Steps that a median is taken over.
 _FIRST = 8  # Steps that tell where the loss begins.
 _FEW = 5  # Steps in a row that an explosion lasts at least.
@@ -51,7 +53,7 @@ class RateGuard:
       self._last.append(loss)
       self._block.append(loss)
       if self._first is None and len(self._block) == _FIRST:
-        self._first, self._spread = _middle(self._block)
+        self._first, self._spread = median_and_spread(self._block)
         self._best = self._first
       level = self._explosion()
       if len(self._block) == _BLOCK:
@@ -79,7 +81,7 @@ class RateGuard:
 
   def _climb(self) -> float | None:
     """Ends a block of steps, and returns its median where that is too high."""
-    median, spread = _middle(self._block)
+    median, spread = median_and_spread(self._block)
     self._block = []
     assert self._first is not None
     most = max(
@@ -91,9 +93,3 @@ class RateGuard:
     if median < self._best:
       self._best, self._spread, self._quiet = median, spread, False
     return high
-
-
-def _middle(losses: Sequence[float]) -> tuple[float, float]:
-  """Returns the median, and the standard deviation that a normal's median deviation tells of."""
-  median = float(np.median(losses))
-  return median, 1.4826 * float(np.median(np.abs(np.array(losses) - median)))

@@ -14,7 +14,7 @@ from bigtrain.program import Program
 from bigtrain.tuning.range_tests import RangeTest, has_exploded, read_range
 
 if TYPE_CHECKING:
-  from collections.abc import Callable
+  from collections.abc import Callable, Iterator
 
   from matplotlib.figure import Figure
 
@@ -73,20 +73,26 @@ def range_test(experiment: Experiment) -> RangeTest:
   for node in jax.tree.leaves(test.shapes.opt_state, is_leaf=lambda x: type(x) in _OWN):
     if type(node) in _OWN:
       raise ValueError(f'{_OWN[type(node)]} chooses how far a step goes: it has no range test')
-  iterator = experiment.data.iterator(jax.process_index(), jax.process_count())
-  state = test.start()
   losses: list[float] = []
-  while len(losses) < steps and not (losses and has_exploded(losses)):
-    count = min(test.per_dispatch, steps - len(losses))
-    state, means = test.run(state, test.place([next(iterator) for _ in range(count)]), count)
-    loss = jax.device_get(means['loss'])
-    found = np.atleast_1d(loss.total)[:count] / np.atleast_1d(loss.weight)[:count]
-    for one in found.tolist():
-      losses.append(one)
-      if has_exploded(losses):
-        break
+  for loss in _losses(test):
+    losses.append(loss)
+    if has_exploded(losses):
+      break
   rates = [float(rising(step)) for step in range(len(losses))]
   return read_range(rates, losses)
+
+
+def _losses(program: Program) -> Iterator[float]:
+  """Trains, and yields the loss of each step."""
+  experiment = program.experiment
+  iterator = experiment.data.iterator(jax.process_index(), jax.process_count())
+  state, step = program.start(), 0
+  while step < experiment.steps:
+    count = min(program.per_dispatch, experiment.steps - step)
+    state, means = program.run(state, program.place([next(iterator) for _ in range(count)]), count)
+    loss = jax.device_get(means['loss'])
+    yield from (np.atleast_1d(loss.total)[:count] / np.atleast_1d(loss.weight)[:count]).tolist()
+    step += count
 
 
 def scaled_to(

@@ -18,11 +18,12 @@ def opened(place: str, beat: int) -> Any:
   """
   from optuna import storages
   from optuna.storages import journal
-  from sqlalchemy import exc
 
   if '://' not in place:
     os.makedirs(os.path.dirname(place) or '.', exist_ok=True)
     return storages.JournalStorage(journal.JournalFileBackend(place))
+  from sqlalchemy import exc
+
   try:
     return storages.RDBStorage(place, heartbeat_interval=beat, grace_period=3 * beat)
   except (ImportError, ValueError, exc.SQLAlchemyError) as error:

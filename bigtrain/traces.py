@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from typing import TYPE_CHECKING
 
@@ -50,7 +49,11 @@ class Traces:
       'step': Trace(step, seed, state, example),
     }
     for name, evaluation in experiment.evals.items():
-      function = functools.partial(eval_step, experiment, evaluation)
+
+      def measure(params, model_state, batch, evaluation=evaluation):
+        means, (table, _), weight = eval_step(experiment, evaluation, params, model_state, batch)
+        return means, table, weight  # Intervals are not asked for by the dozen.
+
       batch = shapes_of(evaluation.data)
-      self.parts[f'eval {name}'] = Trace(function, state.averaged, state.model_state, batch)
+      self.parts[f'eval {name}'] = Trace(measure, state.averaged, state.model_state, batch)
     self.kind = tuple((name, trace.structure) for name, trace in self.parts.items())

@@ -62,12 +62,13 @@ def train(
     experiment = lineage.forked(experiment, workdir, init, keep=init_keep, rename=init_rename)
   elif init_keep or init_rename:
     raise ValueError('--init_keep and --init_rename are rules for --init: name a run there')
+  experiment = dataclasses.replace(
+    experiment,
+    norms=norms or experiment.norms,
+    noise_scale=noise_scale or experiment.noise_scale,
+  )
   program, run = attempt(
-    dataclasses.replace(
-      experiment,
-      norms=norms or experiment.norms,
-      noise_scale=noise_scale or experiment.noise_scale,
-    ),
+    experiment,
     workdir,
     record,
     mesh=mesh,
@@ -91,7 +92,7 @@ def train(
       early = f' of {experiment.steps}, out of patience' if run.step < experiment.steps else ''
       print(f'Done at step {run.step}{early}: {workdir}')
       print(table(run.results))
-      if said := noise_said(workdir, experiment.data.batch):
+      if experiment.noise_scale and (said := noise_said(workdir, experiment.data.batch)):
         print(said)
       if record is not None:
         writes = isinstance(experiment.model, architecture.DecoderLM)
